@@ -85,6 +85,49 @@ static void run_posts(struct loop *l)
     list_remove(cursor);
 }
 
+static void turn(struct loop *l, int flags)
+{
+    if (!list_empty(&l->defers))
+        flags |= EVLOOP_NONBLOCK;
+    (void)event_base_loop(l->base, EVLOOP_ONCE | EVLOOP_NO_EXIT_ON_EMPTY | flags);
+    run_defers(l);
+    run_posts(l);
+}
+
+int loop_run(struct loop *l)
+{
+    l->exiting = false;
+    while (!l->exiting)
+        turn(l, 0);
+    return l->code;
+}
+
+void loop_exit(struct loop *l, int code)
+{
+    l->code = code;
+    l->exiting = true;
+    (void)event_base_loopbreak(l->base);
+}
+
+static void on_once_timer(struct loop_timer *t)
+{
+    (void)t;
+}
+
+void loop_run_once(struct loop *l, int timeout_ms)
+{
+    struct loop_timer t = {0};
+
+    if (timeout_ms == 0) {
+        turn(l, EVLOOP_NONBLOCK);
+        return;
+    }
+    if (timeout_ms > 0)
+        loop_timer_start(l, &t, timeout_ms, on_once_timer);
+    turn(l, 0);
+    loop_timer_stop(&t);
+}
+
 /* descriptors */
 
 static void io_cb(evutil_socket_t fd, short what, void *arg)
