@@ -88,12 +88,11 @@ static void serve(struct fixture *f)
     grpc_server_handle(f->server, "/t/Hold", t, on_hold, f);
     grpc_server_handle(f->server, "/t/Stream", t, on_stream_call, f);
 }
-static struct fixture setup(void)
+static void setup(struct fixture *f)
 {
-    struct fixture f = {.loop = loop_new()};
-    serve(&f);
-    f.client = grpc_client_new(f.loop, "unix://" PATH);
-    return f;
+    *f = (struct fixture){.loop = loop_new()};
+    serve(f);
+    f->client = grpc_client_new(f->loop, "unix://" PATH);
 }
 static void teardown(struct fixture *f)
 {
@@ -112,7 +111,8 @@ static struct grpc_call *call_with(struct fixture *f, const char *method, char *
 }
 TEST(unary_and_errors)
 {
-    struct fixture f = setup();
+    struct fixture f;
+    setup(&f);
     char *big = malloc(3000001);
     memset(big, 'x', 3000000);
     big[3000000] = '\0';
@@ -136,7 +136,8 @@ TEST(unary_and_errors)
 }
 TEST(many_calls_at_once)
 {
-    struct fixture f = setup();
+    struct fixture f;
+    setup(&f);
     for (int i = 0; i < 500; i++)
         (void)call_with(&f, "/t/Version", (char *)"v", 0);
     while (f.replies < 500)
@@ -147,7 +148,8 @@ TEST(many_calls_at_once)
 }
 TEST(streams)
 {
-    struct fixture f = setup();
+    struct fixture f;
+    setup(&f);
     Runtime__V1__VersionRequest q = RUNTIME__V1__VERSION_REQUEST__INIT;
     (void)grpc_stream_start(f.client, "/t/Stream", &q.base, &runtime__v1__version_response__descriptor, on_message, on_end, &f);
     (void)loop_run(f.loop);
@@ -157,7 +159,8 @@ TEST(streams)
 }
 TEST(deadline_and_gone_client)
 {
-    struct fixture f = setup();
+    struct fixture f;
+    setup(&f);
     (void)call_with(&f, "/t/Hold", (char *)"", 20);
     (void)loop_run(f.loop);
     assert_int_equal(f.code, GRPC_DEADLINE_EXCEEDED);
@@ -179,7 +182,8 @@ TEST(deadline_and_gone_client)
 }
 TEST(lost_server_and_reconnect)
 {
-    struct fixture f = setup();
+    struct fixture f;
+    setup(&f);
     (void)call_with(&f, "/t/Hold", (char *)"", 0);
     while (!f.held)
         loop_run_once(f.loop, 1000);
@@ -201,7 +205,8 @@ TEST(lost_server_and_reconnect)
 }
 TEST(garbage_closes_the_connection)
 {
-    struct fixture f = setup();
+    struct fixture f;
+    setup(&f);
     struct sockaddr_un a = {.sun_family = AF_UNIX, .sun_path = PATH};
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     char back[256];
