@@ -23,8 +23,8 @@ struct stream_events {
      * behind it, when more arrives or stream_resume is called. At most STREAM_IN_MAX are kept. NULL: bytes
      * wait in the kernel until a handler is set. */
     size_t (*on_data)(struct stream *s, struct str data, void *arg);
-    /* The peer will send no more (half close); all data was delivered. NULL: the stream ends, that is on_close
-     * with err NULL. */
+    /* The peer will send no more (half close). Bytes offered and not taken can still be had by
+     * stream_resume. NULL: the stream ends, that is on_close with err NULL. */
     void (*on_eof)(struct stream *s, void *arg);
     /* The queue of unsent bytes fell to STREAM_LOW after it had been above it. */
     void (*on_drain)(struct stream *s, void *arg);
@@ -61,12 +61,15 @@ struct stream *stream_new_tls(struct loop *l, int fd, struct tls_server *tls, in
 void stream_set_events(struct stream *s, const struct stream_events *ev, void *arg);
 /* Sends what is queued (for at most 10 s), then closes and frees. NULL accepted. */
 void stream_close(struct stream *s);
+/* As stream_close, but reads and drops what the peer still sends for up to 2 s, so that it is not reset
+ * before it read our last words. */
+void stream_close_linger(struct stream *s);
 /* Closes at once and frees. NULL accepted. */
 void stream_free(struct stream *s);
 
 /* data */
-/* Queues a copy; tries the kernel at once when nothing is queued. Never calls back. After the stream
- * closed or was shut down for writing the bytes are dropped. */
+/* Queues a copy, sent at the end of this turn. Never calls back. After the stream closed or was shut down
+ * for writing the bytes are dropped. */
 void stream_write(struct stream *s, const void *p, size_t n);
 void stream_write_str(struct stream *s, struct str data);
 size_t stream_write_pending(const struct stream *s); /* bytes queued and not yet with the kernel */

@@ -10,6 +10,7 @@
 #include <sys/types.h>
 
 struct ssl_ctx_st;
+struct ssl_st;
 struct x509_st;
 
 /* Source of PEM text: path or memory; both empty means none. Memory is copied. */
@@ -84,5 +85,7 @@ char *tls_peer_pem(const struct tls_peer *p);
 struct ssl_ctx_st *tls_server_ctx(struct tls_server *t);
 struct ssl_ctx_st *tls_client_ctx(struct tls_client *t);
 bool tls_client_insecure(const struct tls_client *t);
+/* What was wrong with the peer's certificate, or NULL. */
+const char *tls_verify_error(struct ssl_st *ssl);
 /* Process-wide: OpenSSL's one-time set-up and SIGPIPE ignored. Called by all the constructors here. */
 void tls_init_once(void);
