@@ -7,33 +7,6 @@
 #include <openssl/x509v3.h>
 #include <stdlib.h>
 
-/* Names in a certificate, for the message about a mismatch. */
-static void list_names(const struct tls_peer *p, struct buf *out)
-{
-    for (size_t i = 0; i < p->dns_names_n; i++)
-        (void)buf_printf(out, "%s%s", out->n ? ", " : "", p->dns_names[i]);
-    for (size_t i = 0; i < p->ips_n; i++)
-        (void)buf_printf(out, "%s%s", out->n ? ", " : "", p->ips[i]);
-    if (!out->n)
-        (void)buf_add_z(out, "no names at all");
-}
-
-static struct error *name_mismatch(struct stream *s)
-{
-    struct error *err = NULL;
-    X509 *cert = SSL_get0_peer_certificate(s->ssl);
-    struct tls_peer *p = cert ? tls_peer_from_x509(cert) : NULL;
-    cleanup_buf struct buf names;
-
-    buf_init(&names, 512);
-    if (p)
-        list_names(p, &names);
-    (void)error_set(&err, EKEYREJECTED, "%s: tls: certificate is valid for %.*s, not %s", s->what,
-                    STR_FMT(buf_str(&names)), s->server_name);
-    tls_peer_free(p);
-    return err;
-}
-
 static struct error *verify_error(struct stream *s, long code)
 {
     struct error *err = NULL;
@@ -42,7 +15,9 @@ static struct error *verify_error(struct stream *s, long code)
     switch (code) {
     case X509_V_ERR_HOSTNAME_MISMATCH:
     case X509_V_ERR_IP_ADDRESS_MISMATCH:
-        return name_mismatch(s);
+        (void)error_set(&err, EKEYREJECTED, "%s: tls: certificate is valid for %s, not %s", s->what,
+                        tls_refused_names(s->ssl), s->server_name);
+        return err;
     case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
     case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:

@@ -36,7 +36,13 @@ struct tls_client {
     struct tls_context c;
 };
 
-static int verify_error_index = -1;
+static int verify_error_index = -1, names_index = -1;
+
+static void free_names(void *parent, void *p, CRYPTO_EX_DATA *ad, int index, long argl, void *argp)
+{
+    (void)parent, (void)ad, (void)index, (void)argl, (void)argp;
+    free(p);
+}
 
 void tls_init_once(void)
 {
@@ -48,6 +54,7 @@ void tls_init_once(void)
     (void)signal(SIGPIPE, SIG_IGN);
     (void)OPENSSL_init_ssl(OPENSSL_INIT_NO_LOAD_CONFIG | OPENSSL_INIT_NO_ATEXIT, NULL);
     verify_error_index = SSL_get_ex_new_index(0, NULL, NULL, NULL, NULL);
+    names_index = SSL_get_ex_new_index(0, NULL, NULL, NULL, free_names);
 }
 
 static int set_ssl_error(struct error **err, int code, const char *what, const char *where)
@@ -214,6 +221,41 @@ static int verify_record(int ok, X509_STORE_CTX *store)
     return 1;
 }
 
+/* "a, b, 10.0.0.1": for the message about a name that does not match. */
+static char *names_text(X509 *cert)
+{
+    struct tls_peer *p = tls_peer_from_x509(cert);
+    struct buf out;
+
+    buf_init(&out, 512);
+    for (size_t i = 0; i < p->dns_names_n; i++)
+        (void)buf_printf(&out, "%s%s", out.n ? ", " : "", p->dns_names[i]);
+    for (size_t i = 0; i < p->ips_n; i++)
+        (void)buf_printf(&out, "%s%s", out.n ? ", " : "", p->ips[i]);
+    tls_peer_free(p);
+    return buf_take(&out);
+}
+
+/* OpenSSL drops a refused certificate, so what the message needs is kept here. */
+static int verify_note_names(int ok, X509_STORE_CTX *store)
+{
+    SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
+    int e = X509_STORE_CTX_get_error(store);
+    X509 *cert = X509_STORE_CTX_get0_cert(store);
+
+    if (!ok && ssl && cert && (e == X509_V_ERR_HOSTNAME_MISMATCH || e == X509_V_ERR_IP_ADDRESS_MISMATCH) &&
+        !SSL_get_ex_data(ssl, names_index))
+        (void)SSL_set_ex_data(ssl, names_index, names_text(cert));
+    return ok;
+}
+
+const char *tls_refused_names(SSL *ssl)
+{
+    const char *names = SSL_get_ex_data(ssl, names_index);
+
+    return names && *names ? names : "no names at all";
+}
+
 const char *tls_verify_error(SSL *ssl)
 {
     intptr_t e = (intptr_t)SSL_get_ex_data(ssl, verify_error_index);
@@ -276,7 +318,7 @@ static int ctx_fill(struct tls_context *c, SSL_CTX *ctx, struct error **err)
     if (c->server)
         SSL_CTX_set_verify(ctx, slot_empty(&c->pem[PEM_CA]) ? SSL_VERIFY_NONE : SSL_VERIFY_PEER, verify_record);
     else
-        SSL_CTX_set_verify(ctx, c->insecure ? SSL_VERIFY_NONE : SSL_VERIFY_PEER, NULL);
+        SSL_CTX_set_verify(ctx, c->insecure ? SSL_VERIFY_NONE : SSL_VERIFY_PEER, verify_note_names);
     return r;
 }
 

@@ -87,5 +87,7 @@ struct ssl_ctx_st *tls_client_ctx(struct tls_client *t);
 bool tls_client_insecure(const struct tls_client *t);
 /* What was wrong with the peer's certificate, or NULL. */
 const char *tls_verify_error(struct ssl_st *ssl);
+/* Names in a server certificate that was refused for its name. */
+const char *tls_refused_names(struct ssl_st *ssl);
 /* Process-wide: OpenSSL's one-time set-up and SIGPIPE ignored. Called by all the constructors here. */
 void tls_init_once(void);
