@@ -1,7 +1,8 @@
 /*
  * Kubernetes API client: typed requests on one keep-alive connection, answered through callbacks on the
  * loop, never before the call that made them returns. The bearer token file is read anew when it changed,
- * client certificates as well (kube_client_reload forces it). Nothing is retried here: callers own that.
+ * client certificates as well (kube_client_reload forces it). Nothing is retried and nothing is held back
+ * here: callers own that.
  */
 #pragma once
 #include "api/kubeconfig.h"
@@ -11,15 +12,13 @@
 struct kube_client;
 struct kube_client_options {
     const char *user_agent; /* NULL: "skiff/<version>" */
-    double qps;             /* 0: no limit; watches do not count */
-    int burst;
 };
 /* lifecycle. The kubeconfig is copied. Freeing cancels what is under way without calling back. */
 int kube_client_new(struct loop *l, const struct kubeconfig *k, const struct kube_client_options *o,
                     struct kube_client **ret, struct error **err);
 void kube_client_free(struct kube_client *c);
-/* New connections use the files as they are now; streams under way live on unless drop. */
-int kube_client_reload(struct kube_client *c, bool drop, struct error **err);
+/* New connections use the files as they are now; what is under way lives on. */
+int kube_client_reload(struct kube_client *c, struct error **err);
 const char *kube_client_server(const struct kube_client *c);
 struct loop *kube_client_loop(const struct kube_client *c);
 
@@ -38,6 +37,7 @@ struct kube_request {
     enum kube_patch patch;
     const ProtobufCMessageDescriptor *answer; /* type of the answer; NULL: the same as type */
     int64_t timeout_ms;      /* 0: 30 s; negative: none */
+    int64_t idle_timeout_ms; /* longest silence in a streamed answer; 0 none */
 };
 
 struct kube_result {
@@ -79,6 +79,7 @@ void kube_delete(struct kube_client *c, const ProtobufCMessageDescriptor *type, 
 /* A streamed answer (lists, watches, logs). on_data gets bytes of a 2xx body; on_end once, with the decoded Status
  * in r on an HTTP error, r->err NULL on a clean end. */
 struct kube_stream_ops {
+    void (*on_open)(void *arg); /* a 2xx head came; may be NULL */
     int (*on_data)(struct str bytes, void *arg); /* negative: cancel; on_end follows with that code */
     void (*on_end)(const struct kube_result *r, void *arg);
 };
