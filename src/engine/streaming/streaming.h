@@ -1,70 +1,56 @@
 /*
- * CRI streaming: exec, attach and port-forward for clients that come with a one-time URL. Speaks SPDY/3.1
- * (v4.channel.k8s.io and older, portforward.k8s.io) and WebSocket (v5.channel.k8s.io, v4.channel.k8s.io,
- * SPDY/3.1+portforward.k8s.io). Containers are the engine's business, reached through struct
- * streaming_handler; nothing here knows them.
- *
- * A session lives from the handler's exec/attach until streaming_exited, streaming_failed or
- * the handler's on_gone, whichever comes first; then it must not be touched.
+ * CRI streaming: the HTTP server behind the URLs that Exec, Attach and PortForward answer. A kubelet (or whoever
+ * holds the URL) upgrades to SPDY/3.1 or WebSocket; the streams inside are joined to descriptors that the engine
+ * hands over. URLs carry a token that works once and for one minute. Protocols: v4..v1.channel.k8s.io on SPDY, v5 and
+ * v4.channel.k8s.io on WebSocket, portforward.k8s.io on SPDY and through a WebSocket tunnel.
  */
 #pragma once
 #include "base/error.h"
 #include "loop/loop.h"
-#include "net/tls.h"
 
 struct streaming;
-struct streaming_session;
-
+struct streaming_session; /* one exec or attach */
+struct streaming_port;    /* one forwarded connection */
+enum streaming_kind { STREAMING_EXEC, STREAMING_ATTACH, STREAMING_PORT_FORWARD };
 struct streaming_request {
-    const char *container_id; /* sandbox for port-forward */
-    const char *const *argv;  /* NULL-terminated; NULL for attach */
-    bool tty, want_stdin, want_stdout, want_stderr;
+    enum streaming_kind kind;
+    const char *id;          /* container, or sandbox for a port forward */
+    const char *const *argv; /* exec; NULL-terminated */
+    bool tty, in, out, err;  /* err is never set together with tty */
 };
-
-/* Descriptors of a process, taken by streaming_started; -1 where there is none. With a terminal in_fd and
- * out_fd are its master (the same number is fine). */
-struct streaming_io {
-    int in_fd, out_fd, err_fd;
+struct streaming_ops {
+    /* A client has attached its streams. Answer, now or later, with streaming_begin or streaming_fail. request lives
+     * as long as the session. */
+    void (*open)(struct streaming_session *s, const struct streaming_request *q, void *arg);
+    /* The client's terminal has another size, in characters. May come before streaming_begin. */
+    void (*resize)(struct streaming_session *s, unsigned width, unsigned height, void *arg);
+    /* Session is over (client gone, or all was sent after streaming_exited); s is dead afterwards. Called once for each open,
+     * unless streaming_fail was the answer. */
+    void (*closed)(struct streaming_session *s, void *arg);
+    /* Connect to 127.0.0.1:port inside the sandbox; answer with streaming_port_begin or streaming_port_fail. */
+    void (*port)(struct streaming_port *p, const char *sandbox_id, unsigned port, void *arg);
+    /* The connection is not wanted any more; only between port and its answer. */
+    void (*port_closed)(struct streaming_port *p, void *arg);
 };
-
-struct streaming_handler {
-    /* Starts the command. Later (or at once) streaming_started, then streaming_exited; or streaming_failed. */
-    void (*exec)(void *arg, struct streaming_session *s, const struct streaming_request *r);
-    /* Joins a running container's streams; streaming_started, and streaming_exited(0) when the container ended;
-     * or streaming_failed. */
-    void (*attach)(void *arg, struct streaming_session *s, const struct streaming_request *r);
-    void (*resize)(void *arg, struct streaming_session *s, unsigned width, unsigned height);
-    /* The client left first: end the exec'd process (attach: only let go). Session is dead when this returns. */
-    void (*on_gone)(void *arg, struct streaming_session *s);
-    /* Connects to 127.0.0.1:port (or ::1) inside the sandbox's network namespace: a non-blocking descriptor that may
-     * still be connecting. The error goes to the client. */
-    int (*portforward)(void *arg, const char *sandbox_id, uint16_t port, int *ret_fd, struct error **err);
-    void *arg;
-};
-
-struct streaming_config {
-    const char *address; /* NULL: 127.0.0.1 */
-    uint16_t port;       /* 0: any */
-    struct tls_server *tls; /* NULL: plain */
-    const char *base_url;   /* what URLs begin with; NULL: http(s)://address:port */
-    int64_t idle_timeout_ms; /* of a session without a byte; 0: 4 h */
-};
-int streaming_new(struct loop *l, const struct streaming_config *cfg, const struct streaming_handler *h,
+/* Listens on address (NULL: 127.0.0.1) at a port of the kernel's choice. */
+int streaming_new(struct loop *l, const char *address, const struct streaming_ops *ops, void *arg,
                   struct streaming **ret, struct error **err);
-void streaming_free(struct streaming *st); /* sessions get on_gone; NULL accepted */
-const char *streaming_base_url(const struct streaming *st);
+void streaming_free(struct streaming *st); /* ends all sessions, with closed; NULL accepted */
+/* URL for a request (copied); owned by the caller. */
+char *streaming_url(struct streaming *st, const struct streaming_request *q);
 
-/* One-time URLs, good for one minute; owned text. argv and the rest are copied. -EBUSY when 1,000 are out. */
-int streaming_exec_url(struct streaming *st, const struct streaming_request *r, char **ret, struct error **err);
-int streaming_attach_url(struct streaming *st, const struct streaming_request *r, char **ret,
-                         struct error **err);
-int streaming_portforward_url(struct streaming *st, const char *sandbox_id, char **ret, struct error **err);
-
-/* From the handler. */
-void streaming_started(struct streaming_session *s, const struct streaming_io *io);
-/* The process ended; what is left in out_fd and err_fd is still delivered (for at most 2 s when somebody else keeps them
- * open), then the exit code. */
+/* Hands over descriptors (taken; -1 where there is none). With a terminal, in_fd and out_fd are the same master
+ * descriptor or duplicates, err_fd is -1. */
+void streaming_begin(struct streaming_session *s, int in_fd, int out_fd, int err_fd);
+/* The process ended: what is still in the descriptors is sent, then the status, then the session closes. Attach sessions may
+ * call it with the container's exit code, or rely on end of file (then success is reported). */
 void streaming_exited(struct streaming_session *s, int exit_code);
-void streaming_failed(struct streaming_session *s, const char *message);
-void streaming_session_set_user(struct streaming_session *s, void *user);
-void *streaming_session_user(const struct streaming_session *s);
+/* Instead of begin, or later: the client sees message as an internal error, the session is dead. */
+void streaming_fail(struct streaming_session *s, const char *message);
+void streaming_set_user(struct streaming_session *s, void *user);
+void *streaming_user(const struct streaming_session *s);
+
+void streaming_port_begin(struct streaming_port *p, int fd); /* takes fd */
+void streaming_port_fail(struct streaming_port *p, const char *message);
+void streaming_port_set_user(struct streaming_port *p, void *user);
+void *streaming_port_user(const struct streaming_port *p);
