@@ -3,7 +3,8 @@
 #include "base/buf.h"
 #include "base/file.h"
 #include "base/mem.h"
-#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
