@@ -48,11 +48,10 @@ struct rtnl_link_spec {
     int master;         /* enslave at once; 0: none */
     bool up;
     struct rtnl_netns netns; /* of this end */
-    struct {                 /* veth */
+    struct { /* veth; the kernel cannot raise this end in the same message: rtnl_link_set_up afterwards, over there */
         const char *name;
         const uint8_t *mac;
         uint32_t mtu;
-        bool up;
         struct rtnl_netns netns;
     } peer;
     struct rtnl_vxlan vxlan;
