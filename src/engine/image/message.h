@@ -1,0 +1,36 @@
+/*
+ * What engine and worker say to each other over a SOCK_SEQPACKET pair: one JSON object a packet, at most
+ * MESSAGE_MAX bytes. The engine sends one request; the worker (and its children) send progress and
+ * images, and last either "done" or an error. Pure text.
+ */
+#pragma once
+#include "engine/image/store_private.h"
+
+#define MESSAGE_MAX (64u * 1024)
+enum message_type { MESSAGE_PROGRESS, MESSAGE_IMAGE, MESSAGE_ERROR, MESSAGE_DONE };
+struct message {
+    enum message_type type;
+    char *id, *status;           /* progress */
+    uint64_t current, total;     /* progress */
+    struct image_record record;  /* image */
+    char *digest;                /* image: what the name resolved to; may be NULL */
+    int code;                    /* error: errno */
+    char *text;                  /* error */
+};
+int message_parse(struct str packet, struct message *ret, struct error **err);
+void message_fini(struct message *m);
+void message_progress(struct buf *b, const char *id, const char *status, uint64_t current, uint64_t total);
+void message_image(struct buf *b, const struct image_record *r, const char *digest);
+void message_error(struct buf *b, int code, const char *text);
+void message_done(struct buf *b);
+
+struct request {
+    char *op; /* "pull" or "load" */
+    char *root, *tmp, *ref, *platform, *certs_dir, *boot;
+    struct image_strings mirrors, insecure;
+    int64_t parallel, stall_ms;
+    char *username, *password, *identity_token, *registry_token; /* NULL when absent */
+};
+void request_write(const struct request *q, struct buf *b);
+int request_parse(struct str packet, struct request *ret, struct error **err);
+void request_fini(struct request *q);
