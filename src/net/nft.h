@@ -5,6 +5,7 @@
  */
 #pragma once
 #include "net/netlink.h"
+#include <netinet/in.h> /* before the kernel headers, which then leave its names alone */
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
 
