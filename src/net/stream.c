@@ -370,7 +370,7 @@ static void do_read(struct stream *s)
             s->recheck = s->ssl && SSL_has_pending(s->ssl);
     }
     tell_eof(s);
-    if (s->recheck)
+    if (s->recheck || (s->eof_told && s->shut_done))
         stream_schedule(s);
 }
 
