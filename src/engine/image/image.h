@@ -149,6 +149,6 @@ int image_rootfs_sweep(const char *dir, image_keep_fn keep, void *arg, struct er
 
 /* ---- faces ---- */
 struct grpc_server;
-/* Registers runtime.v1.ImageService on a server; containers_dir is the file system of containers' writable layers
- * for ImageFsInfo (NULL: the data root). */
+/* Registers runtime.v1.ImageService on a server.
+ */
 void cri_image_register(struct grpc_server *g, struct image_store *s);

@@ -372,10 +372,11 @@ int worker_load(const struct request *q, int fd, struct error **err)
     map_init(&l.files);
     r = spool(&l, fd, err);
     if (r == 0) {
-        if (member_path(&l, "manifest.json"))
-            r = docker_archive(&l, err);
-        else if (member_path(&l, "index.json"))
+        /* where both are, the OCI side knows digests */
+        if (member_path(&l, "index.json") && member_path(&l, "oci-layout"))
             r = oci_archive(&l, err);
+        else if (member_path(&l, "manifest.json"))
+            r = docker_archive(&l, err);
         else
             r = error_set(err, EBADMSG, "not an image archive: neither manifest.json (docker) nor index.json (OCI) is in it");
     }
