@@ -8,7 +8,7 @@
 void docker_json(struct http_exchange *x, int status, json_t *body)
 {
     cleanup_json json_t *owned = body;
-    cleanup_buf struct buf b;
+    cleanup_buf struct buf b = {0};
 
     buf_init(&b, BUF_UNBOUNDED);
     (void)json_write(owned, &b);
@@ -63,6 +63,15 @@ static void version(const struct docker_request *q)
                           machine_arch(), "KernelVersion", u.release, "GitCommit", "", "GoVersion", ""));
 }
 
+/* `docker inspect NAME` asks for a container first and goes on to images only after this answer. */
+static void no_container(const struct docker_request *q)
+{
+    cleanup_free char *name = docker_path_name(q, 1);
+    cleanup_free char *message = xasprintf("No such container: %s (containers of pods are not shown here yet)", name);
+
+    docker_fail(q->x, 404, message);
+}
+
 /* ---- routes ---- */
 /* "*" is one or more segments (image names have slashes). */
 static const struct route {
@@ -72,6 +81,7 @@ static const struct route {
     {"GET", "_ping", ping},
     {"HEAD", "_ping", ping},
     {"GET", "version", version},
+    {"GET", "containers/*/json", no_container},
     {"GET", "images/json", docker_images_list},
     {"POST", "images/load", docker_image_load},
     {"POST", "images/create", docker_image_pull},
@@ -128,7 +138,7 @@ static bool is_version(struct str s)
 static void on_request(struct http_exchange *x, void *arg)
 {
     struct docker_request q = {.api = arg, .x = x};
-    cleanup_buf struct buf b;
+    cleanup_buf struct buf b = {0};
 
     q.path = http_segments(x, &q.path_n);
     if (q.path_n && is_version(q.path[0])) {

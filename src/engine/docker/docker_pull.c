@@ -26,7 +26,7 @@ static void transfer_free(struct transfer *t)
 static void line(struct transfer *t, json_t *o)
 {
     cleanup_json json_t *owned = o;
-    cleanup_buf struct buf b;
+    cleanup_buf struct buf b = {0};
 
     buf_init(&b, BUF_UNBOUNDED);
     if (!http_response_begun(t->x)) {
@@ -55,7 +55,7 @@ static void on_progress(const struct image_progress *p, void *arg)
         return;
     if (strstarts(p->status, "Pulling from")) {
         cleanup_json json_t *o = json_pack("{ss ss}", "status", p->status, "id", p->id);
-        cleanup_buf struct buf b;
+        cleanup_buf struct buf b = {0};
         buf_init(&b, BUF_UNBOUNDED);
         (void)json_write(o, &b);
         str_replace(&t->first, b.p);
@@ -111,7 +111,7 @@ static void on_pulled(const struct image_result *r, void *arg)
 static json_t *registry_auth(struct http_exchange *x, struct image_auth *ret)
 {
     struct str header = http_header(x, "X-Registry-Auth");
-    cleanup_buf struct buf b;
+    cleanup_buf struct buf b = {0};
     json_t *o = NULL;
 
     buf_init(&b, AUTH_MAX);
@@ -140,7 +140,9 @@ void docker_image_pull(const struct docker_request *q)
     }
     bool digest = str_starts(tag, STR("sha256:"));
     cleanup_free char *ref = tag.n ? xasprintf("%.*s%c%.*s", STR_FMT(from), digest ? '@' : ':', STR_FMT(tag)) : str_dup(from);
-    cleanup_json json_t *owner = registry_auth(q->x, &auth);
+    cleanup_json json_t *owner = registry_auth(q->x, &auth); /* auth points into it */
+
+    (void)owner;
     struct transfer *t = xcalloc(1, sizeof(*t));
     *t = (struct transfer){.api = q->api, .x = q->x};
     if (image_pull(q->api->images, ref, &auth, on_progress, on_pulled, t, &t->job, &err) < 0) {

@@ -37,7 +37,7 @@ static struct str token(struct cursor *c)
 /* A quoted string or a token; owned, NULL when unusable. */
 static char *value(struct cursor *c)
 {
-    cleanup_buf struct buf b;
+    cleanup_buf struct buf b = {0};
     bool bad = false, closed = false;
 
     if (!c->s.n || *c->s.p != '"')

@@ -210,7 +210,7 @@ static void on_worker_end(struct loop_child *c, int wait_status)
 /* ---- beginning ---- */
 static int run_send(int fd, const struct request *q, struct error **err)
 {
-    cleanup_buf struct buf b;
+    cleanup_buf struct buf b = {0};
 
     buf_init(&b, MESSAGE_MAX);
     request_write(q, &b);

@@ -22,7 +22,7 @@ static int message_read(const json_t *o, struct message *m, struct error **err)
         return 0;
     }
     if (streq(t, "image")) {
-        cleanup_buf struct buf b;
+        cleanup_buf struct buf b = {0};
         buf_init(&b, MESSAGE_MAX);
         const char *digest = json_text_or(o, "digest", NULL);
         m->type = MESSAGE_IMAGE;

@@ -14,7 +14,7 @@ static size_t on_body(char *p, size_t size, size_t n, void *arg)
 static void basic_header(const char *user, const char *password, struct endpoint *ep)
 {
     cleanup_free char *pair = xasprintf("%s:%s", user, strna(password));
-    cleanup_buf struct buf b;
+    cleanup_buf struct buf b = {0};
 
     buf_init(&b, TOKEN_MAX);
     (void)buf_add_z(&b, "Authorization: Basic ");

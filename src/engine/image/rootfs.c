@@ -90,7 +90,7 @@ static int mount_classic(const struct image_strings *lower, const char *upper, c
                          struct error **err)
 {
     int fds[IMAGE_LAYERS_MAX + 2], r = 0;
-    cleanup_buf struct buf options;
+    cleanup_buf struct buf options = {0};
     size_t n = 0;
 
     buf_init(&options, 4096 - 1);

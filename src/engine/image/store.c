@@ -30,7 +30,7 @@ char *image_entry_path(struct image_store *s, const char *id)
 int image_entry_save(struct image_store *s, struct image_entry *e, struct error **err)
 {
     cleanup_free char *path = image_entry_path(s, e->im.id);
-    cleanup_buf struct buf b;
+    cleanup_buf struct buf b = {0};
     struct image_record r = {.id = (char *)e->im.id, .manifest = e->manifest, .names = e->im.repo_tags,
                              .digests = e->im.repo_digests, .layers = e->im.layers, .diff_ids = e->im.diff_ids,
                              .pinned = e->im.pinned, .loaded_at = e->im.loaded_at};

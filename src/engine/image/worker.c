@@ -21,7 +21,7 @@ void worker_progress(const char *id, const char *status, uint64_t current, uint6
 {
     static char last[64];
     static struct mono at;
-    cleanup_buf struct buf b;
+    cleanup_buf struct buf b = {0};
     char key[64];
 
     (void)snprintf(key, sizeof(key), "%s %s", id, status);
@@ -83,7 +83,7 @@ static int run(void)
     static char packet[MESSAGE_MAX];
     struct error *err = NULL;
     struct request q;
-    cleanup_buf struct buf b;
+    cleanup_buf struct buf b = {0};
     ssize_t n = recv(WORKER_FD, packet, sizeof(packet), MSG_TRUNC);
     int r;
 

@@ -139,7 +139,7 @@ static void hash_text(EVP_MD_CTX *c, char out[static 72])
 {
     unsigned char d[EVP_MAX_MD_SIZE];
     unsigned n = 0;
-    cleanup_buf struct buf b;
+    cleanup_buf struct buf b = {0};
 
     EVP_DigestFinal_ex(c, d, &n);
     buf_init(&b, 72);
@@ -169,7 +169,7 @@ static int layer_write_record(const struct request *q, const struct layer_task *
                               const struct unpack_result *res, struct error **err)
 {
     cleanup_free char *path = path_join(dir, "layer.json"), *list = path_join(dir, "implicit");
-    cleanup_buf struct buf b;
+    cleanup_buf struct buf b = {0};
     cleanup_json json_t *o = json_pack("{ss ss sI sI}", "diffID", t->diff_id, "boot", q->boot, "size",
                                        (json_int_t)res->size_bytes, "inodes", (json_int_t)res->inodes);
     int r;

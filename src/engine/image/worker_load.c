@@ -198,7 +198,7 @@ static int image_make(struct load *l, struct str config, const struct image_stri
 
 static void image_send(struct image_record *rec, const char *digest)
 {
-    cleanup_buf struct buf b;
+    cleanup_buf struct buf b = {0};
 
     buf_init(&b, MESSAGE_MAX);
     message_image(&b, rec, digest);

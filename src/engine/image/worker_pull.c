@@ -115,7 +115,7 @@ static int pull_image(struct pull *p, struct error **err)
 {
     struct image_record rec = {0};
     struct buf config;
-    cleanup_buf struct buf b;
+    cleanup_buf struct buf b = {0};
     char hex[65];
     int r;
 
