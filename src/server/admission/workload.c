@@ -13,21 +13,6 @@ bool workload_is(const char *resource)
     return false;
 }
 
-int64_t int_or_percent(const json_t *v, int64_t total, bool up, int64_t fallback)
-{
-    const char *z = json_string_value(v);
-    struct str s = str_of(z);
-    int64_t n;
-
-    if (json_is_integer(v))
-        return json_integer_value(v);
-    if (!z)
-        return fallback;
-    if (s.n < 2 || s.p[s.n - 1] != '%' || str_to_i64((struct str){s.p, s.n - 1}, 0, 1000000, &n) < 0)
-        return -1;
-    return (total * n + (up ? 99 : 0)) / 100;
-}
-
 static void daemonset_default(json_t *spec)
 {
     json_t *strategy = json_object_need(spec, "updateStrategy"), *rolling;

@@ -4,21 +4,10 @@
  */
 #pragma once
 #include "server/controllers/cluster.h"
+#include "server/controllers/controllers.h"
 #include "server/controllers/meta.h"
 #include "server/controllers/queue.h"
 
-struct controllers_config { /* texts are copied */
-    const char *cluster_cidr;  /* "172.30.0.0/16" */
-    int node_cidr_prefix;      /* 24 */
-    const char *root_ca_pem;   /* what kube-root-ca.crt holds */
-    const char *sign_cert_pem, *sign_key_pem; /* the CSR signer's CA */
-    const char *advertise_address; /* the API server's, for endpoints of default/kubernetes */
-    const char *service_cidr;
-    int secure_port;
-    /* The authorizer, for CSR approval: may the requester create this? */
-    bool (*allows)(void *arg, const json_t *csr_spec, const char *subresource);
-    void *arg;
-};
 struct env {
     struct cluster *cluster;
     struct loop *loop;

@@ -1,5 +1,4 @@
 #include "server/controllers/daemonset_plan.h"
-#include "server/admission/workload.h"
 #include "server/controllers/meta.h"
 #include "server/controllers/pod_template.h"
 #include "server/controllers/selector.h"

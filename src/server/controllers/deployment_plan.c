@@ -1,6 +1,5 @@
 #include "server/controllers/deployment_plan.h"
 #include "base/mem.h"
-#include "server/admission/workload.h"
 #include "server/controllers/meta.h"
 #include "server/controllers/pod_template.h"
 #include <stdlib.h>

@@ -44,6 +44,9 @@ bool condition_set(json_t *conditions, const char *type, const char *status, con
 bool pod_ready(const json_t *pod);
 bool pod_finished(const json_t *pod); /* Succeeded or Failed */
 
+/* IntOrString: a number, or a per cent of total rounded up or down; negative when malformed. */
+int64_t int_or_percent(const json_t *v, int64_t total, bool up, int64_t fallback);
+
 /* For loops over JSON arrays: index variable i, element v; a NULL array is empty. */
 #define json_each(array, i, v)                                                                     \
     for (size_t i = 0; i < json_array_size(array) && ((v) = json_array_get(array, i)); i++)
