@@ -34,9 +34,7 @@ static void cri_image_fill(struct arena *a, const struct image *im, struct cri_i
         ret->image.uid = &ret->uid;
     } else if (user.n) {
         ret->image.username = arena_strndup(a, user.p, user.n);
-    } else {
-        ret->image.uid = &ret->uid; /* no user in the image: root */
-    }
+    } /* neither: the kubelet takes it for root */
 }
 
 /* Images that a filter lets through, as CRI messages in the arena. */

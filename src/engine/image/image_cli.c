@@ -1,4 +1,5 @@
 #include "engine/image/image_cli.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "engine/docker/docker.h"
 #include "engine/image/image_cli_private.h"
@@ -128,9 +129,8 @@ static int cli_open(struct image_cli *c)
         (void)fprintf(stderr, "skiff image: no engine answers at %s, and only root can work on %s directly\n", c->socket, c->data_root);
         return 1;
     }
-    if (image_store_open(c->loop, &cfg, &c->store, &err) < 0)
-        return image_cli_say(err);
-    return 0;
+    log_set_level(LOG_LEVEL_WARN); /* what the store would tell a journal is printed by us */
+    return image_store_open(c->loop, &cfg, &c->store, &err) < 0 ? image_cli_say(err) : 0;
 }
 
 static void usage(FILE *to)
