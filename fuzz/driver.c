@@ -1,5 +1,5 @@
-/* Runs a fuzz target over files and directories of inputs, each also cut short at a few places: what an
- * ordinary build does with the corpus. */
+/* Runs a fuzz target over files and directories of inputs, each also cut short at a few places:
+ * what an ordinary build does with the corpus. */
 #include "base/buf.h"
 #include "base/file.h"
 #include "base/mem.h"
@@ -50,7 +50,8 @@ int main(int argc, char **argv)
         struct stat st;
         int r = stat(argv[i], &st);
         if (!r)
-            r = S_ISDIR(st.st_mode) ? dir_each(argv[i], run_entry, argv[i], NULL) : run_file(argv[i]);
+            r = S_ISDIR(st.st_mode) ? dir_each(argv[i], run_entry, argv[i], NULL)
+                                    : run_file(argv[i]);
         if (r) {
             fprintf(stderr, "%s: cannot be read\n", argv[i]);
             return 1;

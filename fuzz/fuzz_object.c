@@ -21,7 +21,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
         struct buf b;
         buf_init(&b, BUF_UNBOUNDED);
         if (object_encode_json(p, &b) < 0 ||
-            object_decode_json(&k8s__pod__descriptor, buf_str(&b), 0, &a, &q, NULL) < 0 || !object_equal(p, q))
+            object_decode_json(&k8s__pod__descriptor, buf_str(&b), 0, &a, &q, NULL) < 0 ||
+            !object_equal(p, q))
             abort();
         buf_fini(&b);
     }

@@ -33,8 +33,8 @@ static int add_segment(struct buf *b, const char *text)
     return buf_add_url_escaped(b, str_of(text));
 }
 
-int kube_path(const struct object_kind *k, const char *ns, const char *name, const char *subresource,
-              struct buf *b)
+int kube_path(const struct object_kind *k, const char *ns, const char *name,
+              const char *subresource, struct buf *b)
 {
     int r = *k->group ? buf_printf(b, "/apis/%s/%s", k->group, k->version)
                       : buf_printf(b, "/api/%s", k->version);
@@ -140,7 +140,10 @@ static void status_error(struct str body, int code, struct arena *a, struct kube
     }
     struct str line = str_trim(body), rest = line;
     line = str_trim(str_split(&rest, '\n'));
-    r->reason = code == 401 ? "Unauthorized" : code == 403 ? "Forbidden" : code == 404 ? "NotFound" : "";
+    r->reason = code == 401   ? "Unauthorized"
+                : code == 403 ? "Forbidden"
+                : code == 404 ? "NotFound"
+                              : "";
     (void)error_set(&r->err, EREMOTEIO, "the API server answered %d %s%s%.*s", code,
                     http_status_text(code), line.n ? ": " : "", (int)(line.n > 300 ? 300 : line.n),
                     line.p ? line.p : "");
@@ -294,8 +297,8 @@ static void begin(struct kube_call *c, const struct kube_request *q, struct kube
         *ret = c;
 }
 
-void kube_call(struct kube_client *client, const struct kube_request *q, kube_done_fn done, void *arg,
-               struct kube_call **ret)
+void kube_call(struct kube_client *client, const struct kube_request *q, kube_done_fn done,
+               void *arg, struct kube_call **ret)
 {
     struct kube_call *c = xcalloc(1, sizeof(*c));
     c->client = client;

@@ -119,7 +119,8 @@ static int refresh_token(struct kube_client *c, struct error **err)
         return c->token ? (error_clear(err), 0) : r;
     struct str t = str_trim(buf_str(&b));
     if (!t.n)
-        return c->token ? 0 : error_set(err, EINVAL, "token file %s is empty", c->config.token_file);
+        return c->token ? 0
+                        : error_set(err, EINVAL, "token file %s is empty", c->config.token_file);
     free(c->token);
     c->token = str_dup(t);
     c->token_mtime = mtime;
@@ -133,7 +134,8 @@ static int refresh_files(struct kube_client *c, struct error **err)
         return 0;
     c->checked = mono_now();
     if (c->tls && tls_client_files_changed(c->tls))
-        (void)tls_client_reload_files(c->tls, NULL); /* half-written: the old one serves until next time */
+        (void)tls_client_reload_files(c->tls,
+                                      NULL); /* half-written: the old one serves until next time */
     return c->config.token_file ? refresh_token(c, err) : 0;
 }
 

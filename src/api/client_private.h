@@ -14,7 +14,8 @@ struct kube_client {
     struct wall token_mtime;
     struct mono checked; /* when files were last looked at */
 };
-/* Authorization header's value into b; empty when there is none. Looks at the files when it is time. */
+/* Authorization header's value into b; empty when there is none. Looks at the files when it is
+ * time. */
 int kube_client_authorization(struct kube_client *c, struct buf *b, struct error **err);
 void kube_client_forget_token(struct kube_client *c); /* after 401 */
-void kube_call_free_from_client(struct list *link); /* drops a call without calling back */
+void kube_call_free_from_client(struct list *link);   /* drops a call without calling back */

@@ -42,7 +42,8 @@ static void answer_pods(struct world *w, struct http_exchange *x)
             w->expired = false;
             w->second = true;
             http_respond(x, 410, "application/json",
-                         STR("{\"kind\":\"Status\",\"status\":\"Failure\",\"message\":\"too old\",\"reason\":\"Expired\",\"code\":410}"));
+                         STR("{\"kind\":\"Status\",\"status\":\"Failure\",\"message\":\"too "
+                             "old\",\"reason\":\"Expired\",\"code\":410}"));
             return;
         }
         http_on_abort(x, forget_watch, w);
@@ -53,14 +54,18 @@ static void answer_pods(struct world *w, struct http_exchange *x)
     w->lists++;
     if (w->second) {
         http_respond(x, 200, "application/json",
-                     STR("{\"metadata\":{\"resourceVersion\":\"20\"},\"items\":[{\"metadata\":{\"name\":\"b\",\"namespace\":\"n\",\"uid\":\"2\"}}]}"));
+                     STR("{\"metadata\":{\"resourceVersion\":\"20\"},\"items\":[{\"metadata\":{"
+                         "\"name\":\"b\",\"namespace\":\"n\",\"uid\":\"2\"}}]}"));
     } else if (http_query_get(x, "continue").p) {
         w->pages++;
         http_respond(x, 200, "application/json",
-                     STR("{\"metadata\":{\"resourceVersion\":\"10\"},\"items\":[{\"metadata\":{\"name\":\"b\",\"namespace\":\"n\",\"uid\":\"2\"}}]}"));
+                     STR("{\"metadata\":{\"resourceVersion\":\"10\"},\"items\":[{\"metadata\":{"
+                         "\"name\":\"b\",\"namespace\":\"n\",\"uid\":\"2\"}}]}"));
     } else {
         http_respond(x, 200, "application/json",
-                     STR("{\"metadata\":{\"resourceVersion\":\"10\",\"continue\":\"t k\"},\"items\":[{\"metadata\":{\"name\":\"a\",\"namespace\":\"n\",\"uid\":\"1\"}}]}"));
+                     STR("{\"metadata\":{\"resourceVersion\":\"10\",\"continue\":\"t "
+                         "k\"},\"items\":[{\"metadata\":{\"name\":\"a\",\"namespace\":\"n\","
+                         "\"uid\":\"1\"}}]}"));
     }
 }
 
@@ -73,22 +78,25 @@ static void on_body(struct http_exchange *x, struct str body, void *arg)
         answer_pods(w, x);
     else if (str_eq_z(path, "/api/v1/namespaces/n/pods/none"))
         http_respond(x, 404, "application/json",
-                     STR("{\"kind\":\"Status\",\"status\":\"Failure\",\"message\":\"pods \\\"none\\\" not found\",\"reason\":\"NotFound\",\"code\":404}"));
+                     STR("{\"kind\":\"Status\",\"status\":\"Failure\",\"message\":\"pods "
+                         "\\\"none\\\" not found\",\"reason\":\"NotFound\",\"code\":404}"));
     else if (str_eq_z(path, "/api/v1/namespaces/n/pods/plain"))
         http_respond_text(x, 502, "bad gateway");
     else if (str_eq_z(path, "/api/v1/namespaces/n/pods/broken"))
         http_respond(x, 200, "application/json", STR("{\"metadata\":3}"));
     else
-        http_respond(x, 200, "application/json", body.n ? body : STR("{\"metadata\":{\"name\":\"p\"}}"));
+        http_respond(x, 200, "application/json",
+                     body.n ? body : STR("{\"metadata\":{\"name\":\"p\"}}"));
 }
 
 static void on_request(struct http_exchange *x, void *arg)
 {
     struct world *w = arg;
-    struct str m = http_method(x), p = http_path(x), q = http_query(x), c = http_header(x, "Content-Type");
+    struct str m = http_method(x), p = http_path(x), q = http_query(x),
+               c = http_header(x, "Content-Type");
     size_t n = strlen(w->log);
-    (void)snprintf(w->log + n, sizeof(w->log) - n, "%.*s %.*s?%.*s %.*s %.*s\n", STR_FMT(m), STR_FMT(p),
-                   STR_FMT(q), STR_FMT(c), STR_FMT(http_header(x, "Authorization")));
+    (void)snprintf(w->log + n, sizeof(w->log) - n, "%.*s %.*s?%.*s %.*s %.*s\n", STR_FMT(m),
+                   STR_FMT(p), STR_FMT(q), STR_FMT(c), STR_FMT(http_header(x, "Authorization")));
     http_read_body(x, 1 << 20, on_body, w);
 }
 
@@ -127,8 +135,8 @@ static void on_result(const struct kube_result *r, void *arg)
     struct world *w = arg;
     w->done = true;
     char text[600];
-    (void)snprintf(text, sizeof(text), "%d|%s|%s|%s", r->http_code, r->reason, r->err ? r->err->message : "",
-                   r->msg ? object_name(r->msg) : "-");
+    (void)snprintf(text, sizeof(text), "%d|%s|%s|%s", r->http_code, r->reason,
+                   r->err ? r->err->message : "", r->msg ? object_name(r->msg) : "-");
     note(w, text);
 }
 
@@ -151,17 +159,19 @@ TEST(requests_and_errors)
     kube_get(w.client, &k8s__pod__descriptor, "n", "..", on_result, &w, NULL);
     assert_false(w.done);
     UNTIL(&w, w.done);
-    assert_string_equal(w.seen,
-                        "200|||p 404|NotFound|pods \"none\" not found|- "
-                        "502||the API server answered 502 Bad Gateway: bad gateway|- "
-                        "200|Undecodable|the API server's answer: metadata: expected an object, not a number|- "
-                        "0|Invalid|Pod \"n/..\": not a usable name|- ");
+    assert_string_equal(
+        w.seen,
+        "200|||p 404|NotFound|pods \"none\" not found|- "
+        "502||the API server answered 502 Bad Gateway: bad gateway|- "
+        "200|Undecodable|the API server's answer: metadata: expected an object, not a number|- "
+        "0|Invalid|Pod \"n/..\": not a usable name|- ");
     w.done = false;
     w.log[0] = 0;
-    kube_patch(w.client, &k8s__node__descriptor, NULL, "a/b", "status", KUBE_PATCH_MERGE, STR("{\"x\":1}"),
-               on_result, &w, NULL);
+    kube_patch(w.client, &k8s__node__descriptor, NULL, "a/b", "status", KUBE_PATCH_MERGE,
+               STR("{\"x\":1}"), on_result, &w, NULL);
     UNTIL(&w, w.done);
-    assert_string_equal(w.log, "PATCH /api/v1/nodes/a%2Fb/status? application/merge-patch+json Bearer secret\n");
+    assert_string_equal(
+        w.log, "PATCH /api/v1/nodes/a%2Fb/status? application/merge-patch+json Bearer secret\n");
     assert_string_equal(w.body, "{\"x\":1}");
     struct kube_call *call;
     w.done = false;
@@ -173,7 +183,8 @@ TEST(requests_and_errors)
     w.body[0] = 0;
     kube_delete(w.client, &k8s__pod__descriptor, "n", "p", 0, "u1", on_result, &w, NULL);
     UNTIL(&w, w.done);
-    assert_string_equal(w.body, "{\"apiVersion\":\"v1\",\"kind\":\"DeleteOptions\",\"gracePeriodSeconds\":0,\"preconditions\":{\"uid\":\"u1\"}}");
+    assert_string_equal(w.body, "{\"apiVersion\":\"v1\",\"kind\":\"DeleteOptions\","
+                                "\"gracePeriodSeconds\":0,\"preconditions\":{\"uid\":\"u1\"}}");
     world_end(&w);
 }
 
@@ -215,10 +226,15 @@ TEST(reflector_follows)
 {
     struct world w;
     world_begin(&w);
-    static const struct reflector_ops ops = {
-        .on_replace_begin = on_begin, .on_object = on_object, .on_delete = on_delete, .on_synced = on_synced};
-    struct reflector_config cfg = {.type = &k8s__pod__descriptor, .field_selector = "spec.nodeName=x",
-                                   .track = true, .ops = &ops, .arg = &w};
+    static const struct reflector_ops ops = {.on_replace_begin = on_begin,
+                                             .on_object = on_object,
+                                             .on_delete = on_delete,
+                                             .on_synced = on_synced};
+    struct reflector_config cfg = {.type = &k8s__pod__descriptor,
+                                   .field_selector = "spec.nodeName=x",
+                                   .track = true,
+                                   .ops = &ops,
+                                   .arg = &w};
     struct reflector *r = reflector_start(w.client, &cfg);
     UNTIL(&w, w.watch);
     assert_true(reflector_synced(r));
@@ -226,10 +242,15 @@ TEST(reflector_follows)
     assert_non_null(strstr(w.log, "fieldSelector=spec.nodeName%3Dx"));
     assert_non_null(strstr(w.log, "resourceVersion=10"));
     w.seen[0] = 0;
-    http_write(w.watch, STR("{\"type\":\"MODIFIED\",\"object\":{\"metadata\":{\"name\":\"a\",\"namespace\":\"n\",\"uid\":\"1\",\"resourceVersion\":\"11\"}}}\n"
-                            "{\"type\":\"BOOKMARK\",\"object\":{\"metadata\":{\"resourceVersion\":\"15\"}}}\n"
-                            "{\"type\":\"ADDED\",\"object\":{\"metadata\":{\"name\":\"c\",\"namespace\":\"n\",\"uid\":\"3\",\"resourceVersion\":\"16\"}}}\n"
-                            "{\"type\":\"DELETED\",\"object\":{\"metadata\":{\"name\":\"c\",\"namespace\":\"n\",\"uid\":\"3\",\"resourceVersion\":\"17\"}}}\n"));
+    http_write(
+        w.watch,
+        STR("{\"type\":\"MODIFIED\",\"object\":{\"metadata\":{\"name\":\"a\",\"namespace\":\"n\","
+            "\"uid\":\"1\",\"resourceVersion\":\"11\"}}}\n"
+            "{\"type\":\"BOOKMARK\",\"object\":{\"metadata\":{\"resourceVersion\":\"15\"}}}\n"
+            "{\"type\":\"ADDED\",\"object\":{\"metadata\":{\"name\":\"c\",\"namespace\":\"n\","
+            "\"uid\":\"3\",\"resourceVersion\":\"16\"}}}\n"
+            "{\"type\":\"DELETED\",\"object\":{\"metadata\":{\"name\":\"c\",\"namespace\":\"n\","
+            "\"uid\":\"3\",\"resourceVersion\":\"17\"}}}\n"));
     UNTIL(&w, strstr(w.seen, "D c"));
     assert_string_equal(w.seen, "M a A c D c 3 ");
     /* the watch ends, the version is too old, a is gone from the new list */
@@ -256,7 +277,8 @@ TEST(recorder_counts)
     struct world w;
     world_begin(&w);
     struct recorder *r = recorder_new(w.client, "kubelet", "n1");
-    struct recorder_object o = {.api_version = "v1", .kind = "Pod", .namespace_ = "n", .name = "p", .uid = "u"};
+    struct recorder_object o = {
+        .api_version = "v1", .kind = "Pod", .namespace_ = "n", .name = "p", .uid = "u"};
     recorder_event(r, &o, "Normal", "Pulled", "image %s", "x");
     UNTIL(&w, strstr(w.log, "POST /api/v1/namespaces/n/events?"));
     assert_non_null(strstr(w.body, "\"message\":\"image x\""));

@@ -9,10 +9,10 @@
 
 void kubeconfig_fini(struct kubeconfig *k)
 {
-    char **all[] = {&k->server,   &k->tls_server_name, &k->ca_file, &k->ca_pem,     &k->cert_file,
-                    &k->cert_pem, &k->key_file,        &k->key_pem, &k->token,      &k->token_file,
-                    &k->username, &k->password,        &k->context, &k->namespace_, &k->cluster,
-                    &k->user};
+    char **all[] = {&k->server,    &k->tls_server_name, &k->ca_file,  &k->ca_pem,
+                    &k->cert_file, &k->cert_pem,        &k->key_file, &k->key_pem,
+                    &k->token,     &k->token_file,      &k->username, &k->password,
+                    &k->context,   &k->namespace_,      &k->cluster,  &k->user};
     for (size_t i = 0; i < ARRAY_LEN(all); i++) {
         free(*all[i]);
         *all[i] = NULL;
@@ -52,7 +52,8 @@ static int file_or_data(const json_t *o, const char *key, const char *base_dir, 
     return 0;
 }
 
-static int read_cluster(const json_t *c, const char *base_dir, struct kubeconfig *k, struct error **err)
+static int read_cluster(const json_t *c, const char *base_dir, struct kubeconfig *k,
+                        struct error **err)
 {
     k->server = xstrdup_null(json_text_at(c, "server", NULL));
     if (!k->server || !*k->server)
@@ -67,7 +68,8 @@ static int read_cluster(const json_t *c, const char *base_dir, struct kubeconfig
     return file_or_data(c, "certificate-authority", base_dir, &k->ca_file, &k->ca_pem, err);
 }
 
-static int read_user(const json_t *u, const char *base_dir, struct kubeconfig *k, struct error **err)
+static int read_user(const json_t *u, const char *base_dir, struct kubeconfig *k,
+                     struct error **err)
 {
     if (json_object_get(u, "exec") || json_object_get(u, "auth-provider"))
         return error_set(err, ENOTSUP,
@@ -91,8 +93,8 @@ static int read_user(const json_t *u, const char *base_dir, struct kubeconfig *k
     return 0;
 }
 
-static int resolve(const json_t *root, const char *base_dir, const char *context, struct kubeconfig *k,
-                   struct error **err)
+static int resolve(const json_t *root, const char *base_dir, const char *context,
+                   struct kubeconfig *k, struct error **err)
 {
     if (!json_is_object(root))
         return error_set(err, EINVAL, "not a kubeconfig: the document is not a mapping");
@@ -122,8 +124,8 @@ static int resolve(const json_t *root, const char *base_dir, const char *context
     return read_user(user, base_dir, k, err);
 }
 
-int kubeconfig_parse(struct str text, const char *base_dir, const char *context, struct kubeconfig *ret,
-                     struct error **err)
+int kubeconfig_parse(struct str text, const char *base_dir, const char *context,
+                     struct kubeconfig *ret, struct error **err)
 {
     cleanup_json json_t *root = NULL;
     int r = yaml_parse(text, KUBECONFIG_BYTES_MAX, "kubeconfig", &root, err);

@@ -57,13 +57,16 @@ TEST(refusals)
         {"current-context: a", "context \"a\" does not exist"},
         {"current-context: a\ncontexts: [{name: a, context: {cluster: c}}]", "cluster \"c\""},
         {"current-context: a\ncontexts: [{name: a, context: {cluster: c, user: u}}]\n"
-         "clusters: [{name: c, cluster: {server: 'https://x'}}]\nusers: [{name: u, user: {exec: {command: x}}}]",
+         "clusters: [{name: c, cluster: {server: 'https://x'}}]\nusers: [{name: u, user: {exec: "
+         "{command: x}}}]",
          "plug-in"},
         {"current-context: a\ncontexts: [{name: a, context: {cluster: c, user: u}}]\n"
-         "clusters: [{name: c, cluster: {server: 'https://x'}}]\nusers: [{name: u, user: {client-key: x}}]",
+         "clusters: [{name: c, cluster: {server: 'https://x'}}]\nusers: [{name: u, user: "
+         "{client-key: x}}]",
          "not both"},
         {"current-context: a\ncontexts: [{name: a, context: {cluster: c}}]\n"
-         "clusters: [{name: c, cluster: {server: 'ftp://x'}}]", "not an http"},
+         "clusters: [{name: c, cluster: {server: 'ftp://x'}}]",
+         "not an http"},
         {"[", ""},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {

@@ -102,8 +102,9 @@ bool object_equal(const void *a, const void *b)
             return false;
         if (!object_is_set(a, f))
             continue;
-        if (f->label == PROTOBUF_C_LABEL_REPEATED ? !list_equal(f, a, b)
-                                                  : !value_equal(f, object_slot(a, f), object_slot(b, f)))
+        if (f->label == PROTOBUF_C_LABEL_REPEATED
+                ? !list_equal(f, a, b)
+                : !value_equal(f, object_slot(a, f), object_slot(b, f)))
             return false;
     }
     return true;

@@ -1,11 +1,13 @@
 /*
- * Kubernetes objects as protobuf-c structs of api/k8s.proto, with one decoder, encoder, copy and compare
- * for all of them, driven by the descriptors. JSON is read by streaming events, never as a tree.
+ * Kubernetes objects as protobuf-c structs of api/k8s.proto, with one decoder, encoder, copy and
+ * compare for all of them, driven by the descriptors. JSON is read by streaming events, never as a
+ * tree.
  *
  * Decoded objects live in the caller's arena and die with it; object_dup gives a heap copy for
  * object_free. Rules on input: valid UTF-8 (no overlong forms, no surrogates), depth at most
- * OBJECT_DEPTH_MAX, a key twice in one object is an error, a wrong type is an error that names the path,
- * null is absent, unknown keys are skipped (an error with OBJECT_STRICT). The order of keys is free.
+ * OBJECT_DEPTH_MAX, a key twice in one object is an error, a wrong type is an error that names the
+ * path, null is absent, unknown keys are skipped (an error with OBJECT_STRICT). The order of keys
+ * is free.
  */
 #pragma once
 #include "base/arena.h"
@@ -37,7 +39,7 @@ bool object_equal(const void *a, const void *b);
 /* kinds: one row per type that stands alone in the API */
 struct object_kind {
     const ProtobufCMessageDescriptor *desc;
-    const char *group;   /* "" for core */
+    const char *group; /* "" for core */
     const char *version;
     const char *kind;
     const char *plural;
@@ -59,12 +61,14 @@ const char *object_resource_version(const void *msg);
 
 /* string maps: repeated StringPair and its kin */
 const char *pairs_get(K8s__StringPair *const *v, size_t n, const char *key); /* NULL when absent */
-void pairs_set(struct arena *a, K8s__StringPair ***v, size_t *n, const char *key, const char *value);
-const char *quantities_get(K8s__QuantityPair *const *v, size_t n, const char *key); /* NULL when absent */
+void pairs_set(struct arena *a, K8s__StringPair ***v, size_t *n, const char *key,
+               const char *value);
+const char *quantities_get(K8s__QuantityPair *const *v, size_t n,
+                           const char *key); /* NULL when absent */
 void quantities_set(struct arena *a, K8s__QuantityPair ***v, size_t *n, const char *key,
                     const char *value);
-/* Appends to a repeated message or string field: list is &msg->field, n is &msg->n_field. Grows in the
- * arena; the list must have been made by this function, by the decoder or be empty. */
+/* Appends to a repeated message or string field: list is &msg->field, n is &msg->n_field. Grows in
+ * the arena; the list must have been made by this function, by the decoder or be empty. */
 void object_append(struct arena *a, void *list, size_t *n, void *element);
 
 /* times */

@@ -34,7 +34,8 @@ void object_append(struct arena *a, void *list, size_t *n, void *element)
 static void *value_slot(struct object_decoder *d, void *msg, const ProtobufCFieldDescriptor *f)
 {
     if (f->label == PROTOBUF_C_LABEL_REPEATED)
-        return list_slot(d->arena, object_slot(msg, f), object_count(msg, f), object_element_size(f));
+        return list_slot(d->arena, object_slot(msg, f), object_count(msg, f),
+                         object_element_size(f));
     if (f->quantifier_offset)
         *(protobuf_c_boolean *)((char *)msg + f->quantifier_offset) = 1;
     return object_slot(msg, f);
@@ -145,7 +146,8 @@ static bool raw_end(struct object_decoder *d)
 {
     if (d->raw.overflowed)
         return fail(d, "too large");
-    ProtobufCBinaryData *bin = value_slot(d, d->raw_msg, &((ProtobufCMessage *)d->raw_msg)->descriptor->fields[0]);
+    ProtobufCBinaryData *bin =
+        value_slot(d, d->raw_msg, &((ProtobufCMessage *)d->raw_msg)->descriptor->fields[0]);
     bin->data = arena_alloc(d->arena, d->raw.n);
     bin->len = d->raw.n;
     memcpy(bin->data, d->raw.p, d->raw.n);
@@ -243,8 +245,9 @@ bool object_decoder_map_open(struct object_decoder *d)
     if (f->type != PROTOBUF_C_TYPE_MESSAGE)
         return fail(d, "unexpected object");
     if (t->kind == FRAME_OBJECT && object_is_map(f))
-        return push(d, (struct object_frame){.kind = FRAME_MAP, .desc = f->descriptor,
-                                             .msg = owner_of(d, t), .field = f});
+        return push(
+            d, (struct object_frame){
+                   .kind = FRAME_MAP, .desc = f->descriptor, .msg = owner_of(d, t), .field = f});
     if (!scalar_fits(d, t))
         return false;
     enum object_shape shape = object_shape(f->descriptor);
@@ -283,8 +286,8 @@ bool object_decoder_list_open(struct object_decoder *d)
     }
     const ProtobufCFieldDescriptor *f = value_field(t);
     if (t->kind == FRAME_OBJECT && f->label == PROTOBUF_C_LABEL_REPEATED && !object_is_map(f))
-        return push(d, (struct object_frame){.kind = FRAME_LIST, .desc = t->desc,
-                                             .msg = owner_of(d, t), .field = f});
+        return push(d, (struct object_frame){
+                           .kind = FRAME_LIST, .desc = t->desc, .msg = owner_of(d, t), .field = f});
     enum object_shape shape =
         f->type == PROTOBUF_C_TYPE_MESSAGE ? object_shape(f->descriptor) : SHAPE_PLAIN;
     if (shape == SHAPE_RAW) {
@@ -294,8 +297,8 @@ bool object_decoder_list_open(struct object_decoder *d)
     if (shape == SHAPE_LIST) {
         const ProtobufCMessageDescriptor *list = f->descriptor;
         void *m = new_value_message(d, t);
-        return push(d, (struct object_frame){.kind = FRAME_LIST, .desc = list, .msg = m,
-                                             .field = &list->fields[0]});
+        return push(d, (struct object_frame){
+                           .kind = FRAME_LIST, .desc = list, .msg = m, .field = &list->fields[0]});
     }
     return fail(d, "unexpected list");
 }

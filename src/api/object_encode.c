@@ -48,7 +48,8 @@ static void encode_shaped(struct buf *b, const ProtobufCMessage *m)
     }
     case SHAPE_RAW: {
         const ProtobufCBinaryData *raw = object_slot(m, &m->descriptor->fields[0]);
-        (void)buf_add_str(b, raw->len ? (struct str){(const char *)raw->data, raw->len} : STR("null"));
+        (void)buf_add_str(b,
+                          raw->len ? (struct str){(const char *)raw->data, raw->len} : STR("null"));
         break;
     }
     case SHAPE_LIST:

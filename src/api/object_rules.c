@@ -24,7 +24,8 @@ enum object_shape object_shape(const ProtobufCMessageDescriptor *d)
     return SHAPE_PLAIN;
 }
 
-/* Fields by name whose message is flattened; the name alone decides, it means the same everywhere. */
+/* Fields by name whose message is flattened; the name alone decides, it means the same everywhere.
+ */
 static const char *const inlined[] = {"volumeSource", "handler", "localObjectReference",
                                       "ephemeralContainerCommon"};
 
@@ -107,7 +108,8 @@ static const struct object_kind kinds[] = {
     KIND(event, "", "v1", "Event", "events", true),
     KIND(namespace, "", "v1", "Namespace", "namespaces", false),
     KIND(binding, "", "v1", "Binding", "bindings", true),
-    KIND(persistent_volume_claim, "", "v1", "PersistentVolumeClaim", "persistentvolumeclaims", true),
+    KIND(persistent_volume_claim, "", "v1", "PersistentVolumeClaim", "persistentvolumeclaims",
+         true),
     KIND(lease, "coordination.k8s.io", "v1", "Lease", "leases", true),
     KIND(endpoint_slice, "discovery.k8s.io", "v1", "EndpointSlice", "endpointslices", true),
     KIND(certificate_signing_request, "certificates.k8s.io", "v1", "CertificateSigningRequest",
@@ -140,7 +142,8 @@ const struct object_kind *object_kind_of(const ProtobufCMessageDescriptor *d)
 
 void object_kind_api_version(const struct object_kind *k, char out[static OBJECT_API_VERSION_TEXT])
 {
-    (void)snprintf(out, OBJECT_API_VERSION_TEXT, "%s%s%s", k->group, *k->group ? "/" : "", k->version);
+    (void)snprintf(out, OBJECT_API_VERSION_TEXT, "%s%s%s", k->group, *k->group ? "/" : "",
+                   k->version);
 }
 
 const struct object_kind *object_kind_find(struct str api_version, struct str kind)

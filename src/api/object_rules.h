@@ -1,4 +1,5 @@
-/* Where JSON differs from plain reflection over api/k8s.proto; rows, not code. Private to src/api. */
+/* Where JSON differs from plain reflection over api/k8s.proto; rows, not code. Private to src/api.
+ */
 #pragma once
 #include "api/object.h"
 
@@ -19,11 +20,13 @@ static inline bool object_is_map(const ProtobufCFieldDescriptor *f)
     const ProtobufCMessageDescriptor *d = f->descriptor;
     return f->label == PROTOBUF_C_LABEL_REPEATED && f->type == PROTOBUF_C_TYPE_MESSAGE &&
            d->n_fields == 2 && !strcmp(d->fields[0].name, "key") &&
-           !strcmp(d->fields[1].name, "value") && strcmp(d->short_name + strlen(d->short_name) - 4, "Pair") == 0;
+           !strcmp(d->fields[1].name, "value") &&
+           strcmp(d->short_name + strlen(d->short_name) - 4, "Pair") == 0;
 }
 /* A field whose message JSON flattens into the owner (Volume.volumeSource). */
 bool object_is_inlined(const ProtobufCFieldDescriptor *f);
-/* Field by JSON key. When it stands inside an inlined message, *ret_via is that field, else NULL. */
+/* Field by JSON key. When it stands inside an inlined message, *ret_via is that field, else NULL.
+ */
 const ProtobufCFieldDescriptor *object_field(const ProtobufCMessageDescriptor *d, struct str key,
                                              const ProtobufCFieldDescriptor **ret_via);
 

@@ -1,7 +1,7 @@
 /*
- * Lists and watches, fed in pieces as they come off the wire (bytes in, objects out; no descriptor, no
- * clock). Each item is decoded into one arena that is reused for the next: a consumer keeps its own
- * projection and must not keep pointers.
+ * Lists and watches, fed in pieces as they come off the wire (bytes in, objects out; no descriptor,
+ * no clock). Each item is decoded into one arena that is reused for the next: a consumer keeps its
+ * own projection and must not keep pointers.
  */
 #pragma once
 #include "api/object.h"

@@ -6,13 +6,17 @@
 #include <errno.h>
 
 static const char pod_json[] =
-    "{\"kind\":\"Pod\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"web\",\"namespace\":\"default\","
+    "{\"kind\":\"Pod\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"web\",\"namespace\":"
+    "\"default\","
     "\"creationTimestamp\":\"2026-11-23T21:44:36Z\",\"labels\":{\"a\":\"1\",\"b\":\"2\"},"
-    "\"managedFields\":[{\"manager\":\"x\",\"fieldsV1\":{\"f:a\":{\".\":{},\"k\":[1,\"\\n\",null,true]}}}]},"
-    "\"spec\":{\"volumes\":[{\"name\":\"v\",\"emptyDir\":{}},{\"name\":\"h\",\"hostPath\":{\"path\":\"/x\"}}],"
+    "\"managedFields\":[{\"manager\":\"x\",\"fieldsV1\":{\"f:a\":{\".\":{},\"k\":[1,\"\\n\",null,"
+    "true]}}}]},"
+    "\"spec\":{\"volumes\":[{\"name\":\"v\",\"emptyDir\":{}},{\"name\":\"h\",\"hostPath\":{"
+    "\"path\":\"/x\"}}],"
     "\"containers\":[{\"name\":\"c\",\"image\":\"nginx\",\"ports\":[{\"containerPort\":80}],"
     "\"resources\":{\"limits\":{\"cpu\":2,\"memory\":\"64Mi\"}},"
-    "\"env\":[{\"name\":\"E\",\"valueFrom\":{\"configMapKeyRef\":{\"name\":\"cm\",\"key\":\"k\"}}}],"
+    "\"env\":[{\"name\":\"E\",\"valueFrom\":{\"configMapKeyRef\":{\"name\":\"cm\",\"key\":\"k\"}}}]"
+    ","
     "\"livenessProbe\":{\"httpGet\":{\"path\":\"/\",\"port\":\"http\"},\"periodSeconds\":3}}],"
     "\"terminationGracePeriodSeconds\":0,\"hostNetwork\":false,\"unknownThing\":{\"a\":[[{}]]}},"
     "\"status\":null}";
@@ -47,8 +51,8 @@ TEST(decode_pod_fields)
     assert_true(p->spec->has_terminationgraceperiodseconds);
     assert_true(p->spec->has_hostnetwork && !p->spec->hostnetwork);
     assert_null(p->status);
-    assert_string_equal((char *)p->metadata->managedfields[0]->fieldsv1->raw.data
-                            ? "raw" : "none", "raw");
+    assert_string_equal((char *)p->metadata->managedfields[0]->fieldsv1->raw.data ? "raw" : "none",
+                        "raw");
     arena_fini(&a);
 }
 
@@ -100,9 +104,11 @@ TEST(refusals)
         {"{\"spec\":{\"containers\":{}}}", "spec.containers: expected a list", 0},
         {"{\"spec\":{\"containers\":[{\"name\":\"a\"},{\"name\":3}]}}",
          "spec.containers[1].name: expected text, not a number", 0},
-        {"{\"metadata\":{\"name\":\"a\",\"name\":\"b\"}}", "metadata.name: this key is there twice", 0},
+        {"{\"metadata\":{\"name\":\"a\",\"name\":\"b\"}}", "metadata.name: this key is there twice",
+         0},
         {"{\"metadata\":{\"labels\":{\"a\":\"1\",\"a\":\"1\"}}}", "twice", 0},
-        {"{\"metadata\":{\"labels\":{\"a\":1}}}", "metadata.labels[a]: expected text, not a number", 0},
+        {"{\"metadata\":{\"labels\":{\"a\":1}}}", "metadata.labels[a]: expected text, not a number",
+         0},
         {"{\"spec\":{\"priority\":4294967296}}", "not a whole number of 32 bits", 0},
         {"{\"spec\":{\"priority\":1.5}}", "not a whole number of 32 bits", 0},
         {"{\"spec\":{\"hostNetwork\":\"true\"}}", "expected true or false, not text", 0},
@@ -110,7 +116,8 @@ TEST(refusals)
         {"{\"metadata\":{\"name\":\"\xed\xa0\x80\"}}", "UTF-8", 0},
         {"{\"metadata\":{\"name\":\"a\\u0000b\"}}", "UTF-8", 0},
         {"{\"metadata\":{\"creationTimestamp\":\"yesterday\"}}", "RFC 3339", 0},
-        {"{\"spec\":{\"containers\":[{\"resources\":{\"limits\":{\"cpu\":\"x\"}}}]}}", "not a quantity", 0},
+        {"{\"spec\":{\"containers\":[{\"resources\":{\"limits\":{\"cpu\":\"x\"}}}]}}",
+         "not a quantity", 0},
         {"[]", "expected an object", 0},
         {"", "", 0},
         {"{\"spec\":", "", 0},
@@ -124,7 +131,8 @@ TEST(refusals)
         arena_init(&a, 0);
         cleanup_error struct error *err = NULL;
         K8s__Pod *p = NULL;
-        int r = object_decode_json(&k8s__pod__descriptor, str_of(rows[i].json), rows[i].flags, &a, &p, &err);
+        int r = object_decode_json(&k8s__pod__descriptor, str_of(rows[i].json), rows[i].flags, &a,
+                                   &p, &err);
         if (r >= 0 || !strstr(error_message(err), rows[i].message))
             print_message("%zu: %d %s\n", i, r, error_message(err));
         assert_true(r < 0);
@@ -139,16 +147,20 @@ TEST(special_shapes)
     arena_init(&a, 0);
     K8s__Secret *s = NULL;
     assert_int_equal(object_decode_json(&k8s__secret__descriptor,
-                                        STR("{\"data\":{\"k\":\"aGVsbG8=\",\"e\":\"\"}}"), 0, &a, &s, NULL), 0);
+                                        STR("{\"data\":{\"k\":\"aGVsbG8=\",\"e\":\"\"}}"), 0, &a,
+                                        &s, NULL),
+                     0);
     assert_memory_equal(s->data[0]->value.data, "hello", 5);
     cleanup_buf struct buf b;
     buf_init(&b, 4096);
     assert_int_equal(object_encode_json(s, &b), 0);
-    assert_string_equal(b.p, "{\"apiVersion\":\"v1\",\"kind\":\"Secret\",\"data\":{\"k\":\"aGVsbG8=\",\"e\":\"\"}}");
+    assert_string_equal(
+        b.p,
+        "{\"apiVersion\":\"v1\",\"kind\":\"Secret\",\"data\":{\"k\":\"aGVsbG8=\",\"e\":\"\"}}");
     K8s__TokenReview *t = NULL;
-    static const char review[] =
-        "{\"status\":{\"user\":{\"extra\":{\"scopes\":[\"a\",\"b\"]}}}}";
-    assert_int_equal(object_decode_json(&k8s__token_review__descriptor, STR(review), 0, &a, &t, NULL), 0);
+    static const char review[] = "{\"status\":{\"user\":{\"extra\":{\"scopes\":[\"a\",\"b\"]}}}}";
+    assert_int_equal(
+        object_decode_json(&k8s__token_review__descriptor, STR(review), 0, &a, &t, NULL), 0);
     assert_int_equal(t->status->user->extra[0]->value->n_items, 2);
     buf_clear(&b);
     assert_int_equal(object_encode_json(t, &b), 0);
@@ -158,7 +170,9 @@ TEST(special_shapes)
     l->spec->renewtime = object_micro_time(&a, (struct wall){1795470276123456789});
     buf_clear(&b);
     assert_int_equal(object_encode_json(l, &b), 0);
-    assert_string_equal(b.p, "{\"apiVersion\":\"coordination.k8s.io/v1\",\"kind\":\"Lease\",\"spec\":{\"renewTime\":\"2026-11-23T21:44:36.123456Z\"}}");
+    assert_string_equal(
+        b.p, "{\"apiVersion\":\"coordination.k8s.io/"
+             "v1\",\"kind\":\"Lease\",\"spec\":{\"renewTime\":\"2026-11-23T21:44:36.123456Z\"}}");
     arena_fini(&a);
 }
 
@@ -171,9 +185,10 @@ static int count_item(void *msg, void *arg)
 
 TEST(list_in_pieces)
 {
-    static const char list[] =
-        "{\"kind\":\"PodList\",\"items\":[{\"metadata\":{\"name\":\"a\"}},{\"metadata\":{\"name\":\"b\"},"
-        "\"spec\":{\"containers\":[{\"name\":\"x\"}]}}],\"metadata\":{\"resourceVersion\":\"77\",\"continue\":\"c\"}}";
+    static const char list[] = "{\"kind\":\"PodList\",\"items\":[{\"metadata\":{\"name\":\"a\"}},{"
+                               "\"metadata\":{\"name\":\"b\"},"
+                               "\"spec\":{\"containers\":[{\"name\":\"x\"}]}}],\"metadata\":{"
+                               "\"resourceVersion\":\"77\",\"continue\":\"c\"}}";
     for (size_t step = 1; step < sizeof(list); step += 3) {
         char names[64] = "";
         struct object_list *l = object_list_new(&k8s__pod__descriptor, 0, count_item, names);
@@ -194,7 +209,8 @@ TEST(list_cut_short)
     char names[64] = "";
     cleanup_error struct error *err = NULL;
     struct object_list *l = object_list_new(&k8s__pod__descriptor, 0, count_item, names);
-    assert_int_equal(object_list_feed(l, STR("{\"items\":[{\"metadata\":{\"name\":\"a\"}}"), &err), 0);
+    assert_int_equal(object_list_feed(l, STR("{\"items\":[{\"metadata\":{\"name\":\"a\"}}"), &err),
+                     0);
     assert_true(object_list_end(l, &err) < 0);
     object_list_free(l);
 }
@@ -212,7 +228,8 @@ TEST(watch_in_pieces)
     static const char stream[] =
         "{\"type\":\"ADDED\",\"object\":{\"metadata\":{\"name\":\"a\"}}}\n\n"
         "{\"object\":{\"metadata\":{\"name\":\"b\"}},\"type\":\"MODIFIED\"}\n"
-        "{\"type\":\"ERROR\",\"object\":{\"kind\":\"Status\",\"status\":\"Failure\",\"reason\":\"Expired\",\"code\":410}}\n"
+        "{\"type\":\"ERROR\",\"object\":{\"kind\":\"Status\",\"status\":\"Failure\",\"reason\":"
+        "\"Expired\",\"code\":410}}\n"
         "{\"object\":{\"status\":\"Failure\",\"reason\":\"Gone\"},\"type\":\"ERROR\"}\n";
     for (size_t step = 1; step < sizeof(stream); step += 5) {
         char text[256] = "";
@@ -228,7 +245,8 @@ TEST(watch_in_pieces)
 
 TEST(watch_refuses)
 {
-    static const char *const bad[] = {"{\"type\":\"ADDED\"}\n", "{\"type\":\"NEW\",\"object\":{}}\n", "[]\n",
+    static const char *const bad[] = {"{\"type\":\"ADDED\"}\n",
+                                      "{\"type\":\"NEW\",\"object\":{}}\n", "[]\n",
                                       "{\"type\":\"ADDED\",\"object\":3}\n", "nonsense\n"};
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         char text[256] = "";

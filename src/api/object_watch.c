@@ -7,7 +7,7 @@
 #include <yajl/yajl_parse.h>
 
 static const char *const names[] = {
-    [WATCH_ADDED] = "ADDED",     [WATCH_MODIFIED] = "MODIFIED", [WATCH_DELETED] = "DELETED",
+    [WATCH_ADDED] = "ADDED",       [WATCH_MODIFIED] = "MODIFIED", [WATCH_DELETED] = "DELETED",
     [WATCH_BOOKMARK] = "BOOKMARK", [WATCH_ERROR] = "ERROR",
 };
 
@@ -106,8 +106,8 @@ static int pass_string(void *x, const unsigned char *s, size_t n)
                 p->decoder.root = &k8s__status__descriptor;
             return 1;
         }
-    return error_set(&p->decoder.err, EINVAL, "unknown watch event \"%.*s\"", (int)(n < 40 ? n : 40),
-                     v.p) == 0;
+    return error_set(&p->decoder.err, EINVAL, "unknown watch event \"%.*s\"",
+                     (int)(n < 40 ? n : 40), v.p) == 0;
 }
 
 static int pass_number(void *x, const char *s, size_t n)

@@ -89,7 +89,8 @@ static struct memory *memory_of(struct recorder *r, const char *key, int64_t now
 /* A token a five minutes, 25 in hand: one noisy object cannot flood the server. */
 static bool spam_ok(struct recorder *r, const struct recorder_object *o, int64_t now)
 {
-    cleanup_free char *key = xasprintf("spam|%s|%s|%s", strna(o->namespace_), strna(o->name), strna(o->uid));
+    cleanup_free char *key =
+        xasprintf("spam|%s|%s|%s", strna(o->namespace_), strna(o->name), strna(o->uid));
     struct memory *m = memory_of(r, key, now);
     if (m->tokens < 0)
         m->tokens = SPAM_BURST;
@@ -153,7 +154,8 @@ static void on_sent(const struct kube_result *res, void *arg)
         retry_later(r);
         return;
     }
-    if (res->http_code == 404 && m && m->event_name) { /* the event to count up is gone: make it anew */
+    if (res->http_code == 404 && m &&
+        m->event_name) { /* the event to count up is gone: make it anew */
         free(TAKE(m->event_name));
         list_add_head(&r->queue, &p->link);
         r->queued++;
@@ -200,12 +202,14 @@ static void send_next(struct recorder *r)
 /* ---- recording ---- */
 
 static K8s__Event *build(struct recorder *r, const struct recorder_object *o, const char *type,
-                         const char *reason, const char *message, const struct memory *m, struct arena *a)
+                         const char *reason, const char *message, const struct memory *m,
+                         struct arena *a)
 {
     K8s__Event *e = object_new(a, &k8s__event__descriptor);
     e->metadata = object_new(a, &k8s__object_meta__descriptor);
     e->metadata->name = arena_printf(a, "%s.%" PRIx64, o->name, (uint64_t)wall_now().ns);
-    e->metadata->namespace_ = arena_strdup(a, o->namespace_ && *o->namespace_ ? o->namespace_ : "default");
+    e->metadata->namespace_ =
+        arena_strdup(a, o->namespace_ && *o->namespace_ ? o->namespace_ : "default");
     K8s__ObjectReference *ref = object_new(a, &k8s__object_reference__descriptor);
     ref->kind = arena_strdup(a, strna(o->kind));
     ref->apiversion = arena_strdup(a, strna(o->api_version));
@@ -241,10 +245,11 @@ static void record(struct recorder *r, const struct recorder_object *o, const ch
     int64_t now = wall_now().ns;
     if (!spam_ok(r, o, now))
         return;
-    cleanup_free char *similar = xasprintf("like|%s|%s|%s|%s|%s", strna(o->kind), strna(o->namespace_),
-                                           strna(o->name), type, reason);
-    cleanup_free char *exact = xasprintf("same|%s|%s|%s|%s|%s|%s|%s", strna(o->kind), strna(o->namespace_),
-                                         strna(o->name), strna(o->field_path), type, reason, text->p);
+    cleanup_free char *similar = xasprintf("like|%s|%s|%s|%s|%s", strna(o->kind),
+                                           strna(o->namespace_), strna(o->name), type, reason);
+    cleanup_free char *exact =
+        xasprintf("same|%s|%s|%s|%s|%s|%s|%s", strna(o->kind), strna(o->namespace_), strna(o->name),
+                  strna(o->field_path), type, reason, text->p);
     struct memory *known = map_get(&r->cache, exact);
     bool fresh = !known || now - known->last_ns > WINDOW_NS;
     struct memory *like = memory_of(r, similar, now);

@@ -1,8 +1,9 @@
 /*
- * Event recorder: "what happened to this object", as core/v1 Events. Repeats of one event within ten
- * minutes become a count on the first; more than ten similar ones become "(combined from similar events)";
- * per object a burst of 25, then one each five minutes. The queue holds 1,000; over that the oldest goes.
- * Recording never fails and never blocks; what cannot be sent is retried, then dropped.
+ * Event recorder: "what happened to this object", as core/v1 Events. Repeats of one event within
+ * ten minutes become a count on the first; more than ten similar ones become "(combined from
+ * similar events)"; per object a burst of 25, then one each five minutes. The queue holds 1,000;
+ * over that the oldest goes. Recording never fails and never blocks; what cannot be sent is
+ * retried, then dropped.
  */
 #pragma once
 #include "api/client.h"

@@ -28,8 +28,8 @@ struct reflector {
     struct reflector_config cfg;
     char *namespace_, *field_selector, *label_selector;
     enum state state;
-    bool relist;      /* what to do after WAITING */
-    bool replacing;   /* on_replace_begin was called for this list */
+    bool relist;    /* what to do after WAITING */
+    bool replacing; /* on_replace_begin was called for this list */
     bool synced, healthy, told;
     struct kube_call *call;
     struct object_list *list;
@@ -255,7 +255,8 @@ static int on_event(enum watch_type type, void *msg, void *arg)
     case WATCH_ADDED:
     case WATCH_MODIFIED:
         track(r, msg);
-        r->cfg.ops->on_object(type == WATCH_ADDED ? REFLECT_ADDED : REFLECT_MODIFIED, msg, r->cfg.arg);
+        r->cfg.ops->on_object(type == WATCH_ADDED ? REFLECT_ADDED : REFLECT_MODIFIED, msg,
+                              r->cfg.arg);
         break;
     case WATCH_DELETED:
         if (r->cfg.track) {
@@ -281,7 +282,8 @@ static int on_watch_data(struct str bytes, void *arg)
     struct reflector *r = arg;
     struct error *e = NULL;
     int rc = object_watch_feed(r->watch, bytes, &e);
-    if (rc && !r->stream_err) { /* not ours: bytes that do not parse. The state is unsure: list again. */
+    if (rc &&
+        !r->stream_err) { /* not ours: bytes that do not parse. The state is unsure: list again. */
         r->stream_err = TAKE(e);
         r->relist = true;
     }

@@ -66,9 +66,11 @@ int bootstrap_check(const struct bootstrap_config *cfg, struct error **err)
         return BOOTSTRAP_NEEDED;
     }
     (void)error_set(err, EINVAL,
-                    "no usable credentials for the API server (%s) and no bootstrap kubeconfig%s%s: give one with "
+                    "no usable credentials for the API server (%s) and no bootstrap "
+                    "kubeconfig%s%s: give one with "
                     "--bootstrap-kubeconfig",
-                    error_message(why), cfg->bootstrap_kubeconfig ? " at " : "", strna(cfg->bootstrap_kubeconfig));
+                    error_message(why), cfg->bootstrap_kubeconfig ? " at " : "",
+                    strna(cfg->bootstrap_kubeconfig));
     error_free(why);
     return -EINVAL;
 }
@@ -85,7 +87,8 @@ static void on_timer(struct loop_timer *t)
 static void again_later(struct bootstrap *b, const struct error *err)
 {
     int64_t ms = backoff_next_ms(&b->backoff);
-    log_warnf("kubelet", "TLS bootstrap: %s (trying again in %d s)", error_message(err), (int)((ms + 999) / 1000));
+    log_warnf("kubelet", "TLS bootstrap: %s (trying again in %d s)", error_message(err),
+              (int)((ms + 999) / 1000));
     loop_timer_start(b->loop, &b->timer, ms, on_timer);
 }
 
@@ -94,7 +97,8 @@ static char *key_path(const struct bootstrap *b)
     return path_join(b->cert_dir, KEY_TMP);
 }
 
-/* The kubeconfig that the kubelet lives on: the bootstrap one's cluster, our certificate by path. */
+/* The kubeconfig that the kubelet lives on: the bootstrap one's cluster, our certificate by path.
+ */
 static int write_kubeconfig(const struct bootstrap *b, struct error **err)
 {
     cleanup_kubeconfig struct kubeconfig k = {0};
@@ -156,7 +160,8 @@ static int load_key(struct bootstrap *b, struct error **err)
     struct buf pem = {0};
     cleanup_buf struct buf pub;
     buf_init(&pub, PEM_BYTES_MAX);
-    if (file_read(path, PEM_BYTES_MAX, &pem, NULL) == 0 && x509_public_key(buf_str(&pem), &pub, NULL) == 0) {
+    if (file_read(path, PEM_BYTES_MAX, &pem, NULL) == 0 &&
+        x509_public_key(buf_str(&pem), &pub, NULL) == 0) {
         b->key_pem = buf_take(&pem);
         return 0;
     }
@@ -205,8 +210,8 @@ static void attempt(struct bootstrap *b)
     b->csr = csr_start(b->client, &spec, on_csr, b);
 }
 
-int bootstrap_start(struct loop *l, const struct bootstrap_config *cfg, bootstrap_done_fn done, void *arg,
-                    struct bootstrap **ret, struct error **err)
+int bootstrap_start(struct loop *l, const struct bootstrap_config *cfg, bootstrap_done_fn done,
+                    void *arg, struct bootstrap **ret, struct error **err)
 {
     cleanup_kubeconfig struct kubeconfig k = {0};
     int r = kubeconfig_load(cfg->bootstrap_kubeconfig, &k, err); /* a broken file is told at once */

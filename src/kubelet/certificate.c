@@ -10,16 +10,17 @@
 #include <errno.h>
 
 #define PEM_BYTES_MAX ((size_t)256 << 10)
-#define TIMER_MAX_MS ((int64_t)3600 * 1000) /* long waits in steps, so that a set clock is noticed */
+#define TIMER_MAX_MS                                                                               \
+    ((int64_t)3600 * 1000) /* long waits in steps, so that a set clock is noticed */
 
 static const struct {
     const char *prefix, *signer, *what;
     unsigned usages;
 } rows[] = {
-    [CERTIFICATE_CLIENT] = {"kubelet-client", "kubernetes.io/kube-apiserver-client-kubelet", "client certificate",
-                            X509_CLIENT_AUTH},
-    [CERTIFICATE_SERVING] = {"kubelet-server", "kubernetes.io/kubelet-serving", "serving certificate",
-                             X509_SERVER_AUTH},
+    [CERTIFICATE_CLIENT] = {"kubelet-client", "kubernetes.io/kube-apiserver-client-kubelet",
+                            "client certificate", X509_CLIENT_AUTH},
+    [CERTIFICATE_SERVING] = {"kubelet-server", "kubernetes.io/kubelet-serving",
+                             "serving certificate", X509_SERVER_AUTH},
 };
 
 struct certificate {
@@ -65,9 +66,11 @@ static bool inspect(struct certificate *c)
     struct x509_cert x;
     struct wall now = wall_now();
     c->renew_at = now;
-    if (file_read(c->path, PEM_BYTES_MAX, &pem, NULL) < 0 || x509_cert_parse(buf_str(&pem), &x, NULL) < 0)
+    if (file_read(c->path, PEM_BYTES_MAX, &pem, NULL) < 0 ||
+        x509_cert_parse(buf_str(&pem), &x, NULL) < 0)
         return false;
-    bool usable = x509_key_matches(buf_str(&pem), buf_str(&pem), NULL) == 0 && x.not_after.ns > now.ns;
+    bool usable =
+        x509_key_matches(buf_str(&pem), buf_str(&pem), NULL) == 0 && x.not_after.ns > now.ns;
     if (usable && names_fit(c, &x.subject)) {
         int64_t life_s = (x.not_after.ns - x.not_before.ns) / NSEC_PER_SEC;
         int64_t part_s = life_s * 7 / 10 + (int64_t)random_below((uint64_t)(life_s / 5) + 1);
@@ -107,7 +110,8 @@ static void on_csr(struct str cert_pem, const struct error *err, void *arg)
         r = certificate_store(c->cert_dir, rows[c->kind].prefix, cert_pem, str_of(c->key_pem), &e);
     if (r) {
         int64_t ms = backoff_next_ms(&c->backoff);
-        log_warnf("kubelet", "%s: %s; trying again in %d s", rows[c->kind].what, error_message(e), (int)(ms / 1000));
+        log_warnf("kubelet", "%s: %s; trying again in %d s", rows[c->kind].what, error_message(e),
+                  (int)(ms / 1000));
         if (r == -EACCES || !err)
             free(TAKE(c->key_pem));
         loop_timer_start(kube_client_loop(c->client), &c->timer, ms, on_timer);
@@ -119,7 +123,8 @@ static void on_csr(struct str cert_pem, const struct error *err, void *arg)
     (void)inspect(c);
     char until[WALL_TEXT];
     wall_format(c->renew_at, until);
-    log_info("kubelet", "certificate is in place", "kind", rows[c->kind].what, "file", c->path, "renewal", until, NULL);
+    log_info("kubelet", "certificate is in place", "kind", rows[c->kind].what, "file", c->path,
+             "renewal", until, NULL);
     arm(c);
     if (c->on_renewed)
         c->on_renewed(c->path, c->arg);
@@ -144,8 +149,13 @@ static void request(struct certificate *c)
     struct csr_spec spec = {
         .signer = rows[c->kind].signer,
         .usages = rows[c->kind].usages,
-        .names = {.cn = cn, .orgs = &org, .n_orgs = 1, .dns = (const char *const *)c->dns, .n_dns = c->n_dns,
-                  .ips = (const char *const *)c->ips, .n_ips = c->n_ips},
+        .names = {.cn = cn,
+                  .orgs = &org,
+                  .n_orgs = 1,
+                  .dns = (const char *const *)c->dns,
+                  .n_dns = c->n_dns,
+                  .ips = (const char *const *)c->ips,
+                  .n_ips = c->n_ips},
         .key_pem = str_of(c->key_pem),
         .what = rows[c->kind].what,
         .name_prefix = "csr-",
@@ -161,8 +171,8 @@ static char **copy_list(const char *const *v, size_t n)
     return r;
 }
 
-int certificate_start(struct kube_client *client, const struct certificate_config *cfg, struct certificate **ret,
-                      char **ret_path, struct error **err)
+int certificate_start(struct kube_client *client, const struct certificate_config *cfg,
+                      struct certificate **ret, char **ret_path, struct error **err)
 {
     int r = dir_make(cfg->cert_dir, 0700, err);
     if (r)

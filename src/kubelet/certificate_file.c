@@ -1,4 +1,5 @@
-/* Certificates and keys on disk: PREFIX-DATE.pem with both in it, and the link PREFIX-current.pem. */
+/* Certificates and keys on disk: PREFIX-DATE.pem with both in it, and the link PREFIX-current.pem.
+ */
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/mem.h"
@@ -65,8 +66,8 @@ static int move_link(const char *dir, const char *prefix, const char *target, st
     return 0;
 }
 
-int certificate_store(const char *cert_dir, const char *prefix, struct str cert_pem, struct str key_pem,
-                      struct error **err)
+int certificate_store(const char *cert_dir, const char *prefix, struct str cert_pem,
+                      struct str key_pem, struct error **err)
 {
     int r = x509_key_matches(cert_pem, key_pem, err);
     if (!r)
@@ -95,12 +96,15 @@ int certificate_store(const char *cert_dir, const char *prefix, struct str cert_
 }
 
 /* Is what lies there good for another day and these addresses? */
-static bool self_signed_fits(const char *cert_path, const char *key_path, const char *const *ips, size_t n_ips)
+static bool self_signed_fits(const char *cert_path, const char *key_path, const char *const *ips,
+                             size_t n_ips)
 {
     cleanup_buf struct buf cert = {0}, key = {0};
     struct x509_cert c;
-    if (file_read(cert_path, PEM_BYTES_MAX, &cert, NULL) < 0 || file_read(key_path, PEM_BYTES_MAX, &key, NULL) < 0 ||
-        x509_key_matches(buf_str(&cert), buf_str(&key), NULL) < 0 || x509_cert_parse(buf_str(&cert), &c, NULL) < 0)
+    if (file_read(cert_path, PEM_BYTES_MAX, &cert, NULL) < 0 ||
+        file_read(key_path, PEM_BYTES_MAX, &key, NULL) < 0 ||
+        x509_key_matches(buf_str(&cert), buf_str(&key), NULL) < 0 ||
+        x509_cert_parse(buf_str(&cert), &c, NULL) < 0)
         return false;
     bool fits = c.not_after.ns > wall_now().ns + 86400 * NSEC_PER_SEC;
     for (size_t i = 0; fits && i < n_ips; i++) {
@@ -113,8 +117,8 @@ static bool self_signed_fits(const char *cert_path, const char *key_path, const 
     return fits;
 }
 
-int certificate_self_signed(const char *cert_dir, const char *node_name, const char *const *ips, size_t n_ips,
-                            char **ret_cert, char **ret_key, struct error **err)
+int certificate_self_signed(const char *cert_dir, const char *node_name, const char *const *ips,
+                            size_t n_ips, char **ret_cert, char **ret_key, struct error **err)
 {
     cleanup_free char *cert_path = path_join(cert_dir, "kubelet.crt");
     cleanup_free char *key_path = path_join(cert_dir, "kubelet.key");
@@ -122,7 +126,8 @@ int certificate_self_signed(const char *cert_dir, const char *node_name, const c
         cleanup_buf struct buf cert, key;
         buf_init(&cert, PEM_BYTES_MAX);
         buf_init(&key, PEM_BYTES_MAX);
-        struct x509_names names = {.cn = node_name, .dns = &node_name, .n_dns = 1, .ips = ips, .n_ips = n_ips};
+        struct x509_names names = {
+            .cn = node_name, .dns = &node_name, .n_dns = 1, .ips = ips, .n_ips = n_ips};
         int r = dir_make(cert_dir, 0700, err);
         if (!r)
             r = x509_key_generate(X509_KEY_ECDSA_P256, &key, err);

@@ -65,10 +65,14 @@ static void on_remind(struct loop_timer *t)
 {
     struct csr *r = container_of(t, struct csr, remind);
     if (r->approved)
-        log_infof("kubelet", "certificate request %s is approved and waits for its signer %s: is the controller for it running?",
+        log_infof("kubelet",
+                  "certificate request %s is approved and waits for its signer %s: is the "
+                  "controller for it running?",
                   r->name, r->signer);
     else
-        log_infof("kubelet", "certificate request %s (%s) waits for approval; to approve it: kubectl certificate approve %s",
+        log_infof("kubelet",
+                  "certificate request %s (%s) waits for approval; to approve it: kubectl "
+                  "certificate approve %s",
                   r->name, r->what, r->name);
     loop_timer_start(kube_client_loop(r->client), &r->remind, REMIND_MS, on_remind);
 }
@@ -114,7 +118,8 @@ static void on_delete(const char *ns, const char *name, const char *uid, void *a
     struct csr *r = arg;
     if (r->err || r->cert_pem)
         return;
-    (void)error_set(&r->err, EAGAIN, "certificate request %s was deleted before it was signed", r->name);
+    (void)error_set(&r->err, EAGAIN, "certificate request %s was deleted before it was signed",
+                    r->name);
     finish_later(r);
 }
 
@@ -128,10 +133,14 @@ static void on_state(const struct error *err, void *arg)
 
 static void follow(struct csr *r)
 {
-    static const struct reflector_ops ops = {.on_object = on_object, .on_delete = on_delete, .on_state = on_state};
+    static const struct reflector_ops ops = {
+        .on_object = on_object, .on_delete = on_delete, .on_state = on_state};
     cleanup_free char *selector = xasprintf("metadata.name=%s", r->name);
     struct reflector_config cfg = {.type = &k8s__certificate_signing_request__descriptor,
-                                   .field_selector = selector, .track = true, .ops = &ops, .arg = r};
+                                   .field_selector = selector,
+                                   .track = true,
+                                   .ops = &ops,
+                                   .arg = r};
     r->reflector = reflector_start(r->client, &cfg);
     loop_timer_start(kube_client_loop(r->client), &r->remind, REMIND_FIRST_MS, on_remind);
 }
@@ -151,19 +160,23 @@ static void explain(struct csr *r, const struct kube_result *res)
     const char *why = error_message(res->err);
     if (res->http_code == 401) {
         (void)error_set(&r->err, EPERM,
-                        "the API server does not accept these credentials: %s; a bootstrap token may have expired "
-                        "(kubeadm token list, or skiff token list): make a new one and put it into the bootstrap kubeconfig",
+                        "the API server does not accept these credentials: %s; a bootstrap token "
+                        "may have expired "
+                        "(kubeadm token list, or skiff token list): make a new one and put it into "
+                        "the bootstrap kubeconfig",
                         why);
         return;
     }
     if (res->http_code != 403) {
-        (void)error_set(&r->err, res->err->code == EACCES ? EIO : res->err->code, "%s cannot be requested: %s", r->what, why);
+        (void)error_set(&r->err, res->err->code == EACCES ? EIO : res->err->code,
+                        "%s cannot be requested: %s", r->what, why);
         return;
     }
     cleanup_free char *user = forbidden_user(why);
     bool token = !user || strstarts(user, "system:bootstrap:");
     (void)error_set(&r->err, EPERM,
-                    "certificate requests are forbidden to this user: %s; to allow them: kubectl create clusterrolebinding "
+                    "certificate requests are forbidden to this user: %s; to allow them: kubectl "
+                    "create clusterrolebinding "
                     "kubelet-bootstrap --clusterrole=system:node-bootstrapper --%s=%s",
                     why, token ? "group" : "user", token ? "system:bootstrappers" : user);
 }
@@ -218,7 +231,8 @@ static void create(struct csr *r, const struct csr_spec *spec)
     if (x509_csr_create(spec->key_pem, &spec->names, &pem, &r->err) < 0) {
         finish_later(r);
     } else {
-        K8s__CertificateSigningRequest *q = object_new(&a, &k8s__certificate_signing_request__descriptor);
+        K8s__CertificateSigningRequest *q =
+            object_new(&a, &k8s__certificate_signing_request__descriptor);
         q->metadata = object_new(&a, &k8s__object_meta__descriptor);
         q->metadata->name = r->name;
         q->spec = object_new(&a, &k8s__certificate_signing_request_spec__descriptor);
@@ -231,7 +245,8 @@ static void create(struct csr *r, const struct csr_spec *spec)
     arena_fini(&a);
 }
 
-struct csr *csr_start(struct kube_client *c, const struct csr_spec *spec, csr_done_fn done, void *arg)
+struct csr *csr_start(struct kube_client *c, const struct csr_spec *spec, csr_done_fn done,
+                      void *arg)
 {
     struct csr *r = xcalloc(1, sizeof(*r));
     r->client = c;

@@ -97,8 +97,8 @@ static void renew(struct lease *l)
     (void)buf_add_z(&b, "{\"spec\":{\"holderIdentity\":");
     (void)buf_add_json_string(&b, str_of(l->node_name));
     (void)buf_printf(&b, ",\"leaseDurationSeconds\":%d,\"renewTime\":\"%s\"}}", DURATION_S, now);
-    kube_patch(l->client, &k8s__lease__descriptor, NAMESPACE, l->node_name, NULL, KUBE_PATCH_MERGE, buf_str(&b),
-               on_done, l, &l->call);
+    kube_patch(l->client, &k8s__lease__descriptor, NAMESPACE, l->node_name, NULL, KUBE_PATCH_MERGE,
+               buf_str(&b), on_done, l, &l->call);
 }
 
 struct lease *lease_start(struct kube_client *c, const char *node_name, const char *node_uid)

@@ -82,7 +82,8 @@ static int open_file(struct log_reader *r, struct error **err)
     return 0;
 }
 
-int log_reader_open(const char *path, const struct log_options *o, struct log_reader **ret, struct error **err)
+int log_reader_open(const char *path, const struct log_options *o, struct log_reader **ret,
+                    struct error **err)
 {
     struct log_reader *r = xcalloc(1, sizeof(*r));
     r->path = xstrdup(path);

@@ -1,7 +1,7 @@
 /*
- * CRI log files ("TIME STREAM TAG text"), read in pieces: tail, since, byte limit, with or without times. Knows
- * nothing of waiting: at the end of the file it says so, and can be asked again after the file grew or was
- * rotated.
+ * CRI log files ("TIME STREAM TAG text"), read in pieces: tail, since, byte limit, with or without
+ * times. Knows nothing of waiting: at the end of the file it says so, and can be asked again after
+ * the file grew or was rotated.
  */
 #pragma once
 #include "base/buf.h"
@@ -15,9 +15,10 @@ struct log_options {
     int streams;         /* bit 0 stdout, bit 1 stderr; 0: both */
 };
 struct log_reader;
-int log_reader_open(const char *path, const struct log_options *o, struct log_reader **ret, struct error **err);
-/* Appends at most about max bytes of output to b. LOG_READER_END: all there is so far; LOG_READER_LIMIT: the
- * byte limit is reached. 0: there is more. */
+int log_reader_open(const char *path, const struct log_options *o, struct log_reader **ret,
+                    struct error **err);
+/* Appends at most about max bytes of output to b. LOG_READER_END: all there is so far;
+ * LOG_READER_LIMIT: the byte limit is reached. 0: there is more. */
 #define LOG_READER_END 1
 #define LOG_READER_LIMIT 2
 int log_reader_read(struct log_reader *r, size_t max, struct buf *b);

@@ -47,7 +47,8 @@ static int64_t number_file(const char *path)
 {
     cleanup_buf struct buf b = {0};
     int64_t v;
-    if (file_read(path, 256, &b, NULL) < 0 || str_to_i64(str_trim(buf_str(&b)), 0, INT64_MAX, &v) < 0)
+    if (file_read(path, 256, &b, NULL) < 0 ||
+        str_to_i64(str_trim(buf_str(&b)), 0, INT64_MAX, &v) < 0)
         return 0;
     return v;
 }
@@ -118,8 +119,9 @@ const char *node_architecture(void)
     static struct utsname u;
     static const struct {
         const char *machine, *go;
-    } rows[] = {{"x86_64", "amd64"},  {"aarch64", "arm64"}, {"armv7l", "arm"},    {"armv6l", "arm"},
-                {"riscv64", "riscv64"}, {"ppc64le", "ppc64le"}, {"s390x", "s390x"}, {"i686", "386"}};
+    } rows[] = {{"x86_64", "amd64"}, {"aarch64", "arm64"},   {"armv7l", "arm"},
+                {"armv6l", "arm"},   {"riscv64", "riscv64"}, {"ppc64le", "ppc64le"},
+                {"s390x", "s390x"},  {"i686", "386"}};
     (void)uname(&u);
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
         if (streq(u.machine, rows[i].machine))
@@ -132,7 +134,8 @@ K8s__NodeSystemInfo *node_system_info(struct arena *a)
     struct utsname u;
     (void)uname(&u);
     K8s__NodeSystemInfo *i = object_new(a, &k8s__node_system_info__descriptor);
-    char *machine = line_file(a, "/etc/machine-id"), *uuid = line_file(a, "/sys/class/dmi/id/product_uuid");
+    char *machine = line_file(a, "/etc/machine-id"),
+         *uuid = line_file(a, "/sys/class/dmi/id/product_uuid");
     char *boot = line_file(a, "/proc/sys/kernel/random/boot_id");
     i->machineid = machine ? machine : arena_strdup(a, "");
     i->systemuuid = uuid ? uuid : i->machineid;
@@ -186,7 +189,8 @@ static int route_source(char out[static NODE_IP_TEXT])
 {
     cleanup_close int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     struct sockaddr_in far = {.sin_family = AF_INET, .sin_port = htons(9)}, own;
-    far.sin_addr.s_addr = htonl(0xC6120001); /* 198.18.0.1: reserved for tests, behind the default route */
+    far.sin_addr.s_addr =
+        htonl(0xC6120001); /* 198.18.0.1: reserved for tests, behind the default route */
     socklen_t n = sizeof(own);
     if (fd < 0 || connect(fd, (struct sockaddr *)&far, sizeof(far)) < 0 ||
         getsockname(fd, (struct sockaddr *)&own, &n) < 0 || own.sin_addr.s_addr == 0)
@@ -204,8 +208,9 @@ int node_default_ip(char out[static NODE_IP_TEXT])
     int r = -ENETUNREACH;
     for (struct ifaddrs *i = list; i && r; i = i->ifa_next) {
         if (!i->ifa_addr || i->ifa_addr->sa_family != AF_INET || !(i->ifa_flags & IFF_UP) ||
-            (i->ifa_flags & IFF_LOOPBACK) || strstarts(i->ifa_name, "docker") || strstarts(i->ifa_name, "cni") ||
-            strstarts(i->ifa_name, "flannel") || strstarts(i->ifa_name, "veth"))
+            (i->ifa_flags & IFF_LOOPBACK) || strstarts(i->ifa_name, "docker") ||
+            strstarts(i->ifa_name, "cni") || strstarts(i->ifa_name, "flannel") ||
+            strstarts(i->ifa_name, "veth"))
             continue;
         const struct sockaddr_in *s = (const struct sockaddr_in *)i->ifa_addr;
         if (inet_ntop(AF_INET, &s->sin_addr, out, NODE_IP_TEXT))

@@ -16,7 +16,8 @@
 #define IMAGES_MAX 50
 #define IMAGE_NAMES_MAX 5
 #define KUBELET_PORT 10250
-/* upstream's default hard eviction: memory.available < 100Mi, nodefs.available < 10 %, inodes < 5 % */
+/* upstream's default hard eviction: memory.available < 100Mi, nodefs.available < 10 %, inodes < 5 %
+ */
 #define EVICT_MEMORY_BYTES ((int64_t)100 << 20)
 
 enum { COND_MEMORY, COND_DISK, COND_PID, COND_READY, CONDS };
@@ -28,13 +29,19 @@ struct condition {
 static const struct {
     const char *type, *reason[2], *message[2]; /* [is_true] */
 } cond_rows[CONDS] = {
-    [COND_MEMORY] = {"MemoryPressure", {"KubeletHasSufficientMemory", "KubeletHasInsufficientMemory"},
-                     {"kubelet has sufficient memory available", "kubelet has insufficient memory available"}},
-    [COND_DISK] = {"DiskPressure", {"KubeletHasNoDiskPressure", "KubeletHasDiskPressure"},
+    [COND_MEMORY] = {"MemoryPressure",
+                     {"KubeletHasSufficientMemory", "KubeletHasInsufficientMemory"},
+                     {"kubelet has sufficient memory available",
+                      "kubelet has insufficient memory available"}},
+    [COND_DISK] = {"DiskPressure",
+                   {"KubeletHasNoDiskPressure", "KubeletHasDiskPressure"},
                    {"kubelet has no disk pressure", "kubelet has disk pressure"}},
-    [COND_PID] = {"PIDPressure", {"KubeletHasSufficientPID", "KubeletHasInsufficientPID"},
-                  {"kubelet has sufficient PID available", "kubelet has insufficient PID available"}},
-    [COND_READY] = {"Ready", {"KubeletNotReady", "KubeletReady"},
+    [COND_PID] = {"PIDPressure",
+                  {"KubeletHasSufficientPID", "KubeletHasInsufficientPID"},
+                  {"kubelet has sufficient PID available",
+                   "kubelet has insufficient PID available"}},
+    [COND_READY] = {"Ready",
+                    {"KubeletNotReady", "KubeletReady"},
                     {"", "kubelet is posting ready status"}},
 };
 
@@ -83,8 +90,8 @@ static void set_condition(struct node_status *n, int i, bool is_true, const char
     if (!c->known || c->is_true != is_true) {
         c->since = wall_now();
         if (i == COND_READY)
-            log_info("kubelet", is_true ? "node is ready" : "node is not ready", "node", n->name, "reason",
-                     is_true ? "" : message, NULL);
+            log_info("kubelet", is_true ? "node is ready" : "node is not ready", "node", n->name,
+                     "reason", is_true ? "" : message, NULL);
         else if (c->known || is_true)
             log_warn("kubelet", "node condition changed", "type", cond_rows[i].type, "status",
                      is_true ? "True" : "False", NULL);
@@ -109,10 +116,13 @@ static void judge(struct node_status *n, const struct node_facts *f)
         set_condition(n, i, values[i], cond_rows[i].message[values[i]]);
     bool ready = n->have_runtime && n->runtime_ready && n->network_ready;
     set_condition(n, COND_READY, ready,
-                  ready ? cond_rows[COND_READY].message[1] : n->why_not ? n->why_not : "container runtime status check may not have completed yet");
+                  ready        ? cond_rows[COND_READY].message[1]
+                  : n->why_not ? n->why_not
+                               : "container runtime status check may not have completed yet");
 }
 
-static void add_conditions(struct node_status *n, struct arena *a, K8s__NodeStatus *s, bool heartbeat)
+static void add_conditions(struct node_status *n, struct arena *a, K8s__NodeStatus *s,
+                           bool heartbeat)
 {
     for (int i = 0; i < CONDS; i++) {
         const struct condition *c = &n->cond[i];
@@ -130,8 +140,8 @@ static void add_conditions(struct node_status *n, struct arena *a, K8s__NodeStat
 
 /* ---- the status ---- */
 
-static void add_resource(struct arena *a, K8s__NodeStatus *s, const char *name, int64_t total, int64_t free_,
-                         bool kib)
+static void add_resource(struct arena *a, K8s__NodeStatus *s, const char *name, int64_t total,
+                         int64_t free_, bool kib)
 {
     char text[QUANTITY_TEXT];
     if (kib)
@@ -147,16 +157,20 @@ static void add_resource(struct arena *a, K8s__NodeStatus *s, const char *name, 
     quantities_set(a, &s->allocatable, &s->n_allocatable, name, text);
 }
 
-static void add_resources(struct node_status *n, struct arena *a, K8s__NodeStatus *s, const struct node_facts *f)
+static void add_resources(struct node_status *n, struct arena *a, K8s__NodeStatus *s,
+                          const struct node_facts *f)
 {
     char cpu[QUANTITY_TEXT];
     add_resource(a, s, "cpu", f->cpus, f->cpus, false);
-    quantity_format((struct quantity){f->cpus * 1000 - quantity_milli_or(n->reserved_cpu, 0), 'd'}, cpu);
+    quantity_format((struct quantity){f->cpus * 1000 - quantity_milli_or(n->reserved_cpu, 0), 'd'},
+                    cpu);
     quantities_set(a, &s->allocatable, &s->n_allocatable, "cpu", cpu);
     add_resource(a, s, "memory", f->memory_bytes,
-                 f->memory_bytes - EVICT_MEMORY_BYTES - quantity_value_or(n->reserved_memory, 0), true);
-    add_resource(a, s, "ephemeral-storage", f->storage_bytes,
-                 f->storage_bytes - f->storage_bytes / 10 - quantity_value_or(n->reserved_storage, 0), true);
+                 f->memory_bytes - EVICT_MEMORY_BYTES - quantity_value_or(n->reserved_memory, 0),
+                 true);
+    add_resource(
+        a, s, "ephemeral-storage", f->storage_bytes,
+        f->storage_bytes - f->storage_bytes / 10 - quantity_value_or(n->reserved_storage, 0), true);
     add_resource(a, s, "pods", n->max_pods, n->max_pods, false);
     node_hugepages(a, s);
 }
@@ -185,7 +199,8 @@ static K8s__NodeStatus *build_status(struct node_status *n, struct arena *a, boo
     s->daemonendpoints->kubeletendpoint->has_port = 1;
     s->daemonendpoints->kubeletendpoint->port = n->port;
     s->nodeinfo = node_system_info(a);
-    s->nodeinfo->containerruntimeversion = arena_strdup(a, n->runtime_version ? n->runtime_version : "");
+    s->nodeinfo->containerruntimeversion =
+        arena_strdup(a, n->runtime_version ? n->runtime_version : "");
     if (f.swap_bytes) {
         s->nodeinfo->swap = object_new(a, &k8s__node_swap_status__descriptor);
         s->nodeinfo->swap->has_capacity = 1;
@@ -209,7 +224,8 @@ static void on_retry(struct loop_timer *t)
 
 static void retry_later(struct node_status *n)
 {
-    loop_timer_start(kube_client_loop(n->client), &n->retry, backoff_next_ms(&n->backoff), on_retry);
+    loop_timer_start(kube_client_loop(n->client), &n->retry, backoff_next_ms(&n->backoff),
+                     on_retry);
 }
 
 static void forget_sent(struct node_status *n)
@@ -226,7 +242,8 @@ static void on_reported(const struct kube_result *res, void *arg)
         forget_sent(n);
         if (res->http_code == 404) {
             n->registered = false;
-            log_warnf("kubelet", "node %s is gone from the API server, registering it again", n->name);
+            log_warnf("kubelet", "node %s is gone from the API server, registering it again",
+                      n->name);
         } else {
             log_warnf("kubelet", "node status cannot be reported: %s", error_message(res->err));
         }
@@ -255,8 +272,8 @@ static void report(struct node_status *n)
         cleanup_buf struct buf b;
         buf_init(&b, OBJECT_BYTES_MAX);
         (void)object_encode_json(node, &b);
-        kube_patch(n->client, &k8s__node__descriptor, NULL, n->name, "status", KUBE_PATCH_STRATEGIC, buf_str(&b),
-                   on_reported, n, &n->call);
+        kube_patch(n->client, &k8s__node__descriptor, NULL, n->name, "status", KUBE_PATCH_STRATEGIC,
+                   buf_str(&b), on_reported, n, &n->call);
     }
     arena_fini(&a);
 }
@@ -313,8 +330,11 @@ static void registered(struct node_status *n, const char *how)
     log_info("kubelet", "node is registered", "node", n->name, "how", how, NULL);
     if (!n->reflector) {
         cleanup_free char *selector = xasprintf("metadata.name=%s", n->name);
-        struct reflector_config cfg = {.type = &k8s__node__descriptor, .field_selector = selector, .track = true,
-                                       .ops = &ops, .arg = n};
+        struct reflector_config cfg = {.type = &k8s__node__descriptor,
+                                       .field_selector = selector,
+                                       .track = true,
+                                       .ops = &ops,
+                                       .arg = n};
         n->reflector = reflector_start(n->client, &cfg);
     }
     if (n->on_registered)
@@ -327,7 +347,8 @@ static void on_relabelled(const struct kube_result *res, void *arg)
     struct node_status *n = arg;
     n->call = NULL;
     if (res->err && res->http_code != 404) {
-        log_warnf("kubelet", "labels of node %s cannot be set: %s", n->name, error_message(res->err));
+        log_warnf("kubelet", "labels of node %s cannot be set: %s", n->name,
+                  error_message(res->err));
         if (res->http_code == 0 || res->http_code >= 500) {
             retry_later(n);
             return;
@@ -350,8 +371,8 @@ static void relabel(struct node_status *n)
     cleanup_buf struct buf b;
     buf_init(&b, OBJECT_BYTES_MAX);
     (void)object_encode_json(&node, &b);
-    kube_patch(n->client, &k8s__node__descriptor, NULL, n->name, NULL, KUBE_PATCH_STRATEGIC, buf_str(&b),
-               on_relabelled, n, &n->call);
+    kube_patch(n->client, &k8s__node__descriptor, NULL, n->name, NULL, KUBE_PATCH_STRATEGIC,
+               buf_str(&b), on_relabelled, n, &n->call);
 }
 
 static void on_registered_answer(const struct kube_result *res, void *arg)
@@ -415,7 +436,8 @@ void node_status_set_runtime(struct node_status *n, const struct node_runtime *r
 
 static int by_size(const void *x, const void *y)
 {
-    const struct node_image *a = *(const struct node_image *const *)x, *b = *(const struct node_image *const *)y;
+    const struct node_image *a = *(const struct node_image *const *)x,
+                            *b = *(const struct node_image *const *)y;
     return a->size_bytes < b->size_bytes ? 1 : a->size_bytes > b->size_bytes ? -1 : 0;
 }
 
@@ -502,7 +524,8 @@ static char *choose_ip(const struct node_status_config *cfg)
         return xstrdup(cfg->node_ip);
     if (node_default_ip(text) == 0)
         return xstrdup(text);
-    log_warnf("kubelet", "no interface but the loopback has an address: 127.0.0.1 is reported; set --node-ip");
+    log_warnf("kubelet",
+              "no interface but the loopback has an address: 127.0.0.1 is reported; set --node-ip");
     return xstrdup("127.0.0.1");
 }
 
@@ -548,8 +571,15 @@ void node_status_stop(struct node_status *n)
     arena_fini(&n->image_arena);
     for (int i = 0; i < CONDS; i++)
         free(n->cond[i].message);
-    char *all[] = {n->name, n->ip, n->root_dir, n->provider_id, n->reserved_cpu, n->reserved_memory,
-                   n->reserved_storage, n->runtime_version, n->why_not};
+    char *all[] = {n->name,
+                   n->ip,
+                   n->root_dir,
+                   n->provider_id,
+                   n->reserved_cpu,
+                   n->reserved_memory,
+                   n->reserved_storage,
+                   n->runtime_version,
+                   n->why_not};
     for (size_t i = 0; i < ARRAY_LEN(all); i++)
         free(all[i]);
     free(n);

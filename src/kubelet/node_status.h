@@ -1,7 +1,7 @@
 /*
  * The Node object of this machine: registered once, then kept level. Facts are read from /proc, the
- * runtime's are pushed in by its owner. Patched when something changed and every five minutes anyway. Also
- * watches our own Node, for the pod CIDR, labels and taints others set.
+ * runtime's are pushed in by its owner. Patched when something changed and every five minutes
+ * anyway. Also watches our own Node, for the pod CIDR, labels and taints others set.
  */
 #pragma once
 #include "api/client.h"
@@ -11,7 +11,7 @@ struct node_taint {
 };
 struct node_status_config { /* strings are copied */
     const char *node_name;
-    const char *node_ip; /* NULL: the address of the default route's interface */
+    const char *node_ip;  /* NULL: the address of the default route's interface */
     const char *root_dir; /* "/var/lib/kubelet": its file system is the node's ephemeral storage */
     const char *const *labels; /* "key=value" */
     size_t n_labels;
@@ -20,12 +20,14 @@ struct node_status_config { /* strings are copied */
     bool register_node;
     bool unschedulable;
     const char *provider_id; /* or NULL */
-    int64_t max_pods; /* 0: 110 */
-    int kubelet_port; /* 10250 */
-    /* what allocatable is less by: "cpu" "100m" and so on, system and kube reserved summed by the owner */
+    int64_t max_pods;        /* 0: 110 */
+    int kubelet_port;        /* 10250 */
+    /* what allocatable is less by: "cpu" "100m" and so on, system and kube reserved summed by the
+     * owner */
     const char *reserved_cpu, *reserved_memory, *reserved_storage;
-    void (*on_registered)(void *arg);                      /* may be NULL */
-    /* Our Node as the server has it, borrowed for the call; first after registration. May be NULL. */
+    void (*on_registered)(void *arg); /* may be NULL */
+    /* Our Node as the server has it, borrowed for the call; first after registration. May be NULL.
+     */
     void (*on_node)(const K8s__Node *node, void *arg);
     void *arg;
 };

@@ -1,4 +1,5 @@
-/* Bootstrap, certificates, Node, Lease and engine status against a scripted API server and engine. */
+/* Bootstrap, certificates, Node, Lease and engine status against a scripted API server and engine.
+ */
 #include "api/kubeconfig.h"
 #include "base/cleanup.h"
 #include "base/file.h"
@@ -38,9 +39,11 @@ struct world {
 static char *csr_json(struct world *w, struct buf *b)
 {
     buf_clear(b);
-    (void)buf_printf(b, "{\"metadata\":{\"name\":\"%s\",\"resourceVersion\":\"5\"},\"status\":{", w->csr_name);
+    (void)buf_printf(b, "{\"metadata\":{\"name\":\"%s\",\"resourceVersion\":\"5\"},\"status\":{",
+                     w->csr_name);
     if (w->denied)
-        (void)buf_add_z(b, "\"conditions\":[{\"type\":\"Denied\",\"reason\":\"No\",\"message\":\"unknown node\"}]");
+        (void)buf_add_z(b, "\"conditions\":[{\"type\":\"Denied\",\"reason\":\"No\",\"message\":"
+                           "\"unknown node\"}]");
     if (w->cert_pem) {
         (void)buf_add_z(b, "\"conditions\":[{\"type\":\"Approved\"}],\"certificate\":\"");
         (void)buf_add_base64(b, w->cert_pem, strlen(w->cert_pem));
@@ -65,13 +68,16 @@ static void csr_requests(struct world *w, struct http_exchange *x, struct str bo
         if (w->forbid > 0) {
             w->forbid--;
             http_respond(x, 403, "application/json",
-                         STR("{\"kind\":\"Status\",\"message\":\"User \\\"system:bootstrap:abc\\\" cannot create resource\",\"reason\":\"Forbidden\",\"code\":403}"));
+                         STR("{\"kind\":\"Status\",\"message\":\"User \\\"system:bootstrap:abc\\\" "
+                             "cannot create resource\",\"reason\":\"Forbidden\",\"code\":403}"));
             return;
         }
         struct arena a;
         arena_init(&a, 0);
         K8s__CertificateSigningRequest *q = NULL;
-        assert_int_equal(object_decode_json(&k8s__certificate_signing_request__descriptor, body, OBJECT_STRICT, &a, &q, NULL), 0);
+        assert_int_equal(object_decode_json(&k8s__certificate_signing_request__descriptor, body,
+                                            OBJECT_STRICT, &a, &q, NULL),
+                         0);
         str_replace(&w->csr_name, q->metadata->name);
         free(w->csr_pem);
         w->csr_pem = xstrndup((char *)q->spec->request.data, q->spec->request.len);
@@ -84,16 +90,19 @@ static void csr_requests(struct world *w, struct http_exchange *x, struct str bo
     } else {
         cleanup_buf struct buf list;
         buf_init(&list, 1 << 20);
-        (void)buf_printf(&list, "{\"metadata\":{\"resourceVersion\":\"5\"},\"items\":[%s]}", csr_json(w, &b));
+        (void)buf_printf(&list, "{\"metadata\":{\"resourceVersion\":\"5\"},\"items\":[%s]}",
+                         csr_json(w, &b));
         http_respond(x, 200, "application/json", buf_str(&list));
     }
 }
 
 static void node_requests(struct world *w, struct http_exchange *x, struct str body)
 {
-    static const char taken[] = "{\"kind\":\"Status\",\"message\":\"exists\",\"reason\":\"AlreadyExists\",\"code\":409}";
+    static const char taken[] =
+        "{\"kind\":\"Status\",\"message\":\"exists\",\"reason\":\"AlreadyExists\",\"code\":409}";
     if (http_method_is(x, "POST")) {
-        http_respond(x, w->node_exists ? 409 : 201, "application/json", w->node_exists ? STR(taken) : body);
+        http_respond(x, w->node_exists ? 409 : 201, "application/json",
+                     w->node_exists ? STR(taken) : body);
         w->node_exists = true;
     } else if (http_method_is(x, "PATCH")) {
         if (str_ends(http_path(x), STR("/status")))
@@ -103,7 +112,8 @@ static void node_requests(struct world *w, struct http_exchange *x, struct str b
         http_respond_begin(x, 200, "application/json");
     } else {
         http_respond(x, 200, "application/json",
-                     STR("{\"metadata\":{\"resourceVersion\":\"5\"},\"items\":[{\"metadata\":{\"name\":\"n1\"},\"spec\":{\"podCIDR\":\"172.30.0.0/24\"}}]}"));
+                     STR("{\"metadata\":{\"resourceVersion\":\"5\"},\"items\":[{\"metadata\":{"
+                         "\"name\":\"n1\"},\"spec\":{\"podCIDR\":\"172.30.0.0/24\"}}]}"));
     }
 }
 
@@ -112,7 +122,8 @@ static void on_body(struct http_exchange *x, struct str body, void *arg)
     struct world *w = arg;
     struct str p = http_path(x);
     size_t n = strlen(w->log);
-    (void)snprintf(w->log + n, sizeof(w->log) - n, "%.*s %.*s\n", STR_FMT(http_method(x)), STR_FMT(p));
+    (void)snprintf(w->log + n, sizeof(w->log) - n, "%.*s %.*s\n", STR_FMT(http_method(x)),
+                   STR_FMT(p));
     if (str_starts(p, STR("/apis/certificates.k8s.io/v1/certificatesigningrequests"))) {
         csr_requests(w, x, body);
     } else if (str_starts(p, STR("/api/v1/nodes"))) {
@@ -172,8 +183,10 @@ static void world_end(struct world *w)
 
 static void sign(struct world *w)
 {
-    struct x509_sign s = {.ca_cert_pem = buf_str(&w->ca), .ca_key_pem = buf_str(&w->ca_key),
-                          .usages = X509_CLIENT_AUTH, .validity_s = 86400};
+    struct x509_sign s = {.ca_cert_pem = buf_str(&w->ca),
+                          .ca_key_pem = buf_str(&w->ca_key),
+                          .usages = X509_CLIENT_AUTH,
+                          .validity_s = 86400};
     struct buf b, line;
     buf_init(&b, 1 << 16);
     buf_init(&line, 1 << 16);
@@ -197,10 +210,14 @@ TEST(bootstrap_from_token_to_kubeconfig)
     struct world w;
     world_begin(&w);
     w.forbid = 1;
-    cleanup_free char *boot = path_join(w.dir, "bootstrap.kubeconfig"), *kubeconfig = path_join(w.dir, "kubelet.kubeconfig");
+    cleanup_free char *boot = path_join(w.dir, "bootstrap.kubeconfig"),
+                      *kubeconfig = path_join(w.dir, "kubelet.kubeconfig");
     cleanup_free char *certs = path_join(w.dir, "pki");
     struct kubeconfig k = {.server = w.url, .token = (char[]){"abc.def"}};
-    struct bootstrap_config cfg = {.bootstrap_kubeconfig = boot, .kubeconfig = kubeconfig, .cert_dir = certs, .node_name = "n1"};
+    struct bootstrap_config cfg = {.bootstrap_kubeconfig = boot,
+                                   .kubeconfig = kubeconfig,
+                                   .cert_dir = certs,
+                                   .node_name = "n1"};
     cleanup_error struct error *err = NULL;
     assert_true(bootstrap_check(&cfg, &err) < 0);
     assert_int_equal(kubeconfig_write(&k, boot, NULL), 0);
@@ -241,7 +258,10 @@ TEST(bootstrap_denied_begins_with_a_new_key)
     w.denied = true;
     cleanup_free char *boot = path_join(w.dir, "b"), *kubeconfig = path_join(w.dir, "k");
     struct kubeconfig k = {.server = w.url, .token = (char[]){"abc.def"}};
-    struct bootstrap_config cfg = {.bootstrap_kubeconfig = boot, .kubeconfig = kubeconfig, .cert_dir = w.dir, .node_name = "n1"};
+    struct bootstrap_config cfg = {.bootstrap_kubeconfig = boot,
+                                   .kubeconfig = kubeconfig,
+                                   .cert_dir = w.dir,
+                                   .node_name = "n1"};
     assert_int_equal(kubeconfig_write(&k, boot, NULL), 0);
     struct bootstrap *b = NULL;
     assert_int_equal(bootstrap_start(w.loop, &cfg, on_bootstrapped, &w, &b, NULL), 0);
@@ -272,8 +292,15 @@ TEST(serving_certificate_is_requested_and_kept)
     struct kube_client *c;
     client_of(&w, &c);
     const char *dns = "n1", *ip = "10.0.0.1";
-    struct certificate_config cfg = {.kind = CERTIFICATE_SERVING, .cert_dir = w.dir, .node_name = "n1", .dns = &dns,
-                                     .n_dns = 1, .ips = &ip, .n_ips = 1, .on_renewed = on_renewed, .arg = &w};
+    struct certificate_config cfg = {.kind = CERTIFICATE_SERVING,
+                                     .cert_dir = w.dir,
+                                     .node_name = "n1",
+                                     .dns = &dns,
+                                     .n_dns = 1,
+                                     .ips = &ip,
+                                     .n_ips = 1,
+                                     .on_renewed = on_renewed,
+                                     .arg = &w};
     struct certificate *cert = NULL;
     char *path = NULL;
     assert_int_equal(certificate_start(c, &cfg, &cert, &path, NULL), 0);
@@ -348,7 +375,8 @@ static void engine_images(struct grpc_context *x, const ProtobufCMessage *reques
 static void engine_config(struct grpc_context *x, const ProtobufCMessage *request, void *arg)
 {
     struct world *w = arg;
-    const Runtime__V1__UpdateRuntimeConfigRequest *q = (const Runtime__V1__UpdateRuntimeConfigRequest *)request;
+    const Runtime__V1__UpdateRuntimeConfigRequest *q =
+        (const Runtime__V1__UpdateRuntimeConfigRequest *)request;
     (void)snprintf(w->cidr, sizeof(w->cidr), "%s", q->runtime_config->network_config->pod_cidr);
     w->network_ready = true;
     Runtime__V1__UpdateRuntimeConfigResponse m = RUNTIME__V1__UPDATE_RUNTIME_CONFIG_RESPONSE__INIT;
@@ -385,19 +413,30 @@ TEST(node_becomes_ready)
     world_begin(w);
     cleanup_free char *socket = path_join(w->dir, "cri.sock");
     assert_int_equal(grpc_server_new(w->loop, socket, 0600, &w->engine, NULL), 0);
-    grpc_server_handle(w->engine, "/runtime.v1.RuntimeService/Version", &runtime__v1__version_request__descriptor, engine_version, w);
-    grpc_server_handle(w->engine, "/runtime.v1.RuntimeService/Status", &runtime__v1__status_request__descriptor, engine_status, w);
+    grpc_server_handle(w->engine, "/runtime.v1.RuntimeService/Version",
+                       &runtime__v1__version_request__descriptor, engine_version, w);
+    grpc_server_handle(w->engine, "/runtime.v1.RuntimeService/Status",
+                       &runtime__v1__status_request__descriptor, engine_status, w);
     grpc_server_handle(w->engine, "/runtime.v1.RuntimeService/UpdateRuntimeConfig",
                        &runtime__v1__update_runtime_config_request__descriptor, engine_config, w);
-    grpc_server_handle(w->engine, "/runtime.v1.ImageService/ListImages", &runtime__v1__list_images_request__descriptor, engine_images, w);
+    grpc_server_handle(w->engine, "/runtime.v1.ImageService/ListImages",
+                       &runtime__v1__list_images_request__descriptor, engine_images, w);
     w->cri = grpc_client_new(w->loop, socket);
     struct kube_client *c;
     client_of(w, &c);
     const char *label = "disk=ssd";
     struct node_taint taint = {"a", "b", "NoSchedule"};
-    struct node_status_config cfg = {.node_name = "n1", .node_ip = "10.9.8.7", .root_dir = w->dir, .labels = &label,
-                                     .n_labels = 1, .taints = &taint, .n_taints = 1, .register_node = true,
-                                     .on_registered = on_registered, .on_node = on_node, .arg = &n};
+    struct node_status_config cfg = {.node_name = "n1",
+                                     .node_ip = "10.9.8.7",
+                                     .root_dir = w->dir,
+                                     .labels = &label,
+                                     .n_labels = 1,
+                                     .taints = &taint,
+                                     .n_taints = 1,
+                                     .register_node = true,
+                                     .on_registered = on_registered,
+                                     .on_node = on_node,
+                                     .arg = &n};
     struct node_status *node = node_status_start(c, &cfg);
     struct lease *lease = lease_start(c, "n1", NULL);
     n.rt = runtime_status_start(w->loop, w->cri, node, on_ready, &n);
@@ -407,7 +446,8 @@ TEST(node_becomes_ready)
     assert_non_null(strstr(w->last_status, "{\"type\":\"InternalIP\",\"address\":\"10.9.8.7\"}"));
     assert_non_null(strstr(w->last_status, "\"containerRuntimeVersion\":\"skiff://1.2\""));
     assert_non_null(strstr(w->log, "POST /api/v1/nodes\n"));
-    UNTIL(w, strstr(w->log, "POST /apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases\n"));
+    UNTIL(w,
+          strstr(w->log, "POST /apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases\n"));
     const char *why;
     assert_true(node_status_ready(node, &why));
     /* the engine goes away */

@@ -47,7 +47,8 @@ static void tell_ready(struct runtime_status *r, bool ready)
         r->on_ready(ready, r->arg);
 }
 
-/* The engine does not answer: whatever it said before is void, it may come back as another version. */
+/* The engine does not answer: whatever it said before is void, it may come back as another version.
+ */
 static void lost(struct runtime_status *r, const char *message)
 {
     str_replace(&r->name, NULL);
@@ -84,7 +85,8 @@ static void send_cidr(struct runtime_status *r)
     config.network_config = &network;
     q.runtime_config = &config;
     r->cidr_call = grpc_call_start(r->cri, SERVICE "UpdateRuntimeConfig", &q.base,
-                                   &runtime__v1__update_runtime_config_response__descriptor, DEADLINE_MS, on_cidr, r);
+                                   &runtime__v1__update_runtime_config_response__descriptor,
+                                   DEADLINE_MS, on_cidr, r);
 }
 
 void runtime_status_set_pod_cidr(struct runtime_status *r, const char *cidrs)
@@ -114,7 +116,8 @@ static void on_images(int code, const char *message, const ProtobufCMessage *rep
     struct node_image *v = arena_zalloc(&a, (list->n_images + 1) * sizeof(*v));
     for (size_t i = 0; i < list->n_images; i++) {
         const Runtime__V1__Image *m = list->images[i];
-        const char **names = arena_alloc(&a, (m->n_repo_digests + m->n_repo_tags + 1) * sizeof(*names));
+        const char **names =
+            arena_alloc(&a, (m->n_repo_digests + m->n_repo_tags + 1) * sizeof(*names));
         for (size_t k = 0; k < m->n_repo_digests; k++)
             names[v[i].n_names++] = m->repo_digests[k];
         for (size_t k = 0; k < m->n_repo_tags; k++)
@@ -133,13 +136,15 @@ static void list_images(struct runtime_status *r)
     r->images_listed = true;
     r->images_at = mono_now();
     Runtime__V1__ListImagesRequest q = RUNTIME__V1__LIST_IMAGES_REQUEST__INIT;
-    r->images_call = grpc_call_start(r->cri, "/runtime.v1.ImageService/ListImages", &q.base,
-                                     &runtime__v1__list_images_response__descriptor, DEADLINE_MS, on_images, r);
+    r->images_call =
+        grpc_call_start(r->cri, "/runtime.v1.ImageService/ListImages", &q.base,
+                        &runtime__v1__list_images_response__descriptor, DEADLINE_MS, on_images, r);
 }
 
 /* ---- status ---- */
 
-static const Runtime__V1__RuntimeCondition *condition(const Runtime__V1__RuntimeStatus *s, const char *type)
+static const Runtime__V1__RuntimeCondition *condition(const Runtime__V1__RuntimeStatus *s,
+                                                      const char *type)
 {
     for (size_t i = 0; s && i < s->n_conditions; i++)
         if (streq(s->conditions[i]->type, type))
@@ -180,8 +185,9 @@ static void on_status(int code, const char *message, const ProtobufCMessage *rep
 static void ask_status(struct runtime_status *r)
 {
     Runtime__V1__StatusRequest q = RUNTIME__V1__STATUS_REQUEST__INIT;
-    r->status_call = grpc_call_start(r->cri, SERVICE "Status", &q.base, &runtime__v1__status_response__descriptor,
-                                     DEADLINE_MS, on_status, r);
+    r->status_call =
+        grpc_call_start(r->cri, SERVICE "Status", &q.base,
+                        &runtime__v1__status_response__descriptor, DEADLINE_MS, on_status, r);
 }
 
 static void on_version(int code, const char *message, const ProtobufCMessage *reply, void *arg)
@@ -209,8 +215,9 @@ static void ask(struct runtime_status *r)
     }
     Runtime__V1__VersionRequest q = RUNTIME__V1__VERSION_REQUEST__INIT;
     q.version = (char[]){"v1"};
-    r->version_call = grpc_call_start(r->cri, SERVICE "Version", &q.base, &runtime__v1__version_response__descriptor,
-                                      DEADLINE_MS, on_version, r);
+    r->version_call =
+        grpc_call_start(r->cri, SERVICE "Version", &q.base,
+                        &runtime__v1__version_response__descriptor, DEADLINE_MS, on_version, r);
 }
 
 void runtime_status_refresh(struct runtime_status *r)
@@ -222,7 +229,8 @@ void runtime_status_refresh(struct runtime_status *r)
 
 /* ---- lifecycle ---- */
 
-struct runtime_status *runtime_status_start(struct loop *l, struct grpc_client *cri, struct node_status *n,
+struct runtime_status *runtime_status_start(struct loop *l, struct grpc_client *cri,
+                                            struct node_status *n,
                                             void (*on_ready)(bool ready, void *arg), void *arg)
 {
     struct runtime_status *r = xcalloc(1, sizeof(*r));

@@ -100,7 +100,9 @@ static int add_entry(int dirfd, const char *name, unsigned char type, void *arg)
     (void)buf_add_url_escaped(self, str_of(name));
     (void)buf_printf(self, "%s\">", type == 4 ? "/" : "");
     for (const char *p = name; *p; p++)
-        (void)(*p == '<' ? buf_add_z(self, "&lt;") : *p == '&' ? buf_add_z(self, "&amp;") : buf_add_char(self, *p));
+        (void)(*p == '<'   ? buf_add_z(self, "&lt;")
+               : *p == '&' ? buf_add_z(self, "&amp;")
+                           : buf_add_char(self, *p));
     (void)buf_add_z(self, "</a>\n");
     return 0;
 }
@@ -116,7 +118,8 @@ static void serve_log_files(struct request *q)
     for (size_t i = 1; i < n; i++)
         (void)buf_printf(&path, "%s%.*s", i > 1 ? "/" : "", STR_FMT(seg[i]));
     cleanup_close int root = open(LOG_DIR, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    cleanup_close int fd = root < 0 ? -1 : open_in_root(root, path.n ? path.p : ".", O_RDONLY | O_NONBLOCK, 0);
+    cleanup_close int fd =
+        root < 0 ? -1 : open_in_root(root, path.n ? path.p : ".", O_RDONLY | O_NONBLOCK, 0);
     struct stat st;
     if (fd < 0 || fstat(fd, &st) < 0 || (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode))) {
         request_fail(q, 404, "no such log file");
@@ -165,7 +168,8 @@ static const struct route *find_route(struct http_exchange *x)
     return NULL;
 }
 
-static struct request *request_new(struct kubelet_server *s, struct http_exchange *x, const struct route *r)
+static struct request *request_new(struct kubelet_server *s, struct http_exchange *x,
+                                   const struct route *r)
 {
     struct request *q = xcalloc(1, sizeof(*q));
     q->server = s;
@@ -225,7 +229,8 @@ static void on_healthz_request(struct http_exchange *x, void *arg)
 /* ---- lifecycle ---- */
 
 static int listen_one(struct kubelet_server *s, http_exchange_fn fn, const char *address, int port,
-                      struct tls_server *tls, const char *flag, struct http_server **ret, struct error **err)
+                      struct tls_server *tls, const char *flag, struct http_server **ret,
+                      struct error **err)
 {
     if (!port)
         return 0;
@@ -235,8 +240,9 @@ static int listen_one(struct kubelet_server *s, http_exchange_fn fn, const char 
     return r ? error_wrap(err, "kubelet port %d (%s)", port, flag) : 0;
 }
 
-int kubelet_server_start(struct loop *l, const struct kubelet_server_config *cfg, struct kube_client *client,
-                         struct grpc_client *cri, struct kubelet_server **ret, struct error **err)
+int kubelet_server_start(struct loop *l, const struct kubelet_server_config *cfg,
+                         struct kube_client *client, struct grpc_client *cri,
+                         struct kubelet_server **ret, struct error **err)
 {
     struct kubelet_server *s = xcalloc(1, sizeof(*s));
     s->loop = l;
@@ -255,11 +261,11 @@ int kubelet_server_start(struct loop *l, const struct kubelet_server_config *cfg
     list_init(&s->logs);
     int r = listen_one(s, on_main_request, s->address, cfg->port, s->tls, "--port", &s->main, err);
     if (!r)
-        r = listen_one(s, on_read_only_request, s->address, cfg->read_only_port, NULL, "--read-only-port",
-                       &s->read_only, err);
+        r = listen_one(s, on_read_only_request, s->address, cfg->read_only_port, NULL,
+                       "--read-only-port", &s->read_only, err);
     if (!r)
-        r = listen_one(s, on_healthz_request, s->healthz_address, cfg->healthz_port, NULL, "--healthz-port",
-                       &s->healthz, err);
+        r = listen_one(s, on_healthz_request, s->healthz_address, cfg->healthz_port, NULL,
+                       "--healthz-port", &s->healthz, err);
     if (r) {
         kubelet_server_stop(s);
         return r;
@@ -273,7 +279,8 @@ void kubelet_server_set_client(struct kubelet_server *s, struct kube_client *cli
     s->client = client;
     for (struct list *p = s->requests.next; p != &s->requests; p = p->next) {
         struct request *q = container_of(p, struct request, link);
-        q->call = NULL; /* went with the old client, which must still be there when this is called */
+        q->call =
+            NULL; /* went with the old client, which must still be there when this is called */
     }
 }
 

@@ -1,4 +1,5 @@
-/* Who asks (client certificate, bearer token by TokenReview, anonymous) and whether they may (SubjectAccessReview). */
+/* Who asks (client certificate, bearer token by TokenReview, anonymous) and whether they may
+ * (SubjectAccessReview). */
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -94,12 +95,14 @@ static bool by_certificate(struct request *q)
     return true;
 }
 
-static struct authn_entry *remember_review(struct kubelet_server *s, const char *key, const K8s__TokenReview *t)
+static struct authn_entry *remember_review(struct kubelet_server *s, const char *key,
+                                           const K8s__TokenReview *t)
 {
     struct authn_entry *e = xcalloc(1, sizeof(*e));
     e->until = in_ms(s->cfg.authn_ttl_ms ? s->cfg.authn_ttl_ms : AUTHN_TTL_MS);
     const K8s__UserInfo *u = t->status ? t->status->user : NULL;
-    e->ok = t->status && t->status->has_authenticated && t->status->authenticated && u && u->username;
+    e->ok =
+        t->status && t->status->has_authenticated && t->status->authenticated && u && u->username;
     if (e->ok) {
         e->user = xstrdup(u->username);
         e->uid = xstrdup(strna(u->uid));
@@ -190,8 +193,9 @@ void request_authenticate(struct request *q, request_fn authenticated)
 
 static const char *verb(const struct request *q)
 {
-    static const char *const rows[][2] = {{"POST", "create"}, {"PUT", "update"},   {"PATCH", "patch"},
-                                          {"GET", "get"},     {"HEAD", "get"}, {"DELETE", "delete"}};
+    static const char *const rows[][2] = {{"POST", "create"}, {"PUT", "update"},
+                                          {"PATCH", "patch"}, {"GET", "get"},
+                                          {"HEAD", "get"},    {"DELETE", "delete"}};
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
         if (http_method_is(q->x, rows[i][0]))
             return rows[i][1];
@@ -214,12 +218,13 @@ static void decide(struct request *q, const struct authz_entry *e, request_fn ne
     if (e->allowed) {
         next(q);
     } else if (!streq(q->subresource, "proxy") &&
-               (streq(q->subresource, "pods") || streq(q->subresource, "healthz") || streq(q->subresource, "configz"))) {
+               (streq(q->subresource, "pods") || streq(q->subresource, "healthz") ||
+                streq(q->subresource, "configz"))) {
         q->subresource = "proxy"; /* who may do everything may do this, too */
         ask(q, next);
     } else {
-        request_fail(q, 403, "Forbidden (user=%s, verb=%s, resource=nodes, subresource(s)=[%s])", q->who.user, verb(q),
-                     q->route->subresource);
+        request_fail(q, 403, "Forbidden (user=%s, verb=%s, resource=nodes, subresource(s)=[%s])",
+                     q->who.user, verb(q), q->route->subresource);
     }
 }
 
@@ -230,9 +235,11 @@ static void on_access(const struct kube_result *res, void *arg)
     q->call = NULL;
     struct review *r = http_user(q->x);
     if (res->err) {
-        log_warnf("kubelet", "access of %s cannot be checked: %s", q->who.user, error_message(res->err));
-        request_fail(q, 500, "Authorization error (user=%s, verb=%s, resource=nodes, subresource=%s): %s", q->who.user,
-                     verb(q), q->subresource, error_message(res->err));
+        log_warnf("kubelet", "access of %s cannot be checked: %s", q->who.user,
+                  error_message(res->err));
+        request_fail(q, 500,
+                     "Authorization error (user=%s, verb=%s, resource=nodes, subresource=%s): %s",
+                     q->who.user, verb(q), q->subresource, error_message(res->err));
         return;
     }
     const K8s__SubjectAccessReview *sar = res->msg;

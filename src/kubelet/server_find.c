@@ -34,7 +34,8 @@ static uint32_t attempt(const Runtime__V1__Container *c)
 }
 
 /* The newest, or the one before it. Attempts begin anew in a new sandbox, so time decides first. */
-static const Runtime__V1__Container *choose(const Runtime__V1__ListContainersResponse *list, bool previous)
+static const Runtime__V1__Container *choose(const Runtime__V1__ListContainersResponse *list,
+                                            bool previous)
 {
     const Runtime__V1__Container *best = NULL, *second = NULL;
     for (size_t i = 0; i < list->n_containers; i++) {
@@ -58,13 +59,16 @@ static void on_containers(int code, const char *message, const ProtobufCMessage 
         request_fail(q, 500, "the container engine does not answer: %s", message);
         return;
     }
-    const Runtime__V1__Container *c = choose((const Runtime__V1__ListContainersResponse *)reply, q->previous);
+    const Runtime__V1__Container *c =
+        choose((const Runtime__V1__ListContainersResponse *)reply, q->previous);
     if (c)
         q->found(q, c->id);
     else if (q->previous)
-        request_fail(q, 400, "previous terminated container \"%s\" in pod \"%s\" not found", q->container, q->pod);
+        request_fail(q, 400, "previous terminated container \"%s\" in pod \"%s\" not found",
+                     q->container, q->pod);
     else
-        request_fail(q, 404, "container \"%s\" in pod \"%s\" is waiting to start or does not exist", q->container, q->pod);
+        request_fail(q, 404, "container \"%s\" in pod \"%s\" is waiting to start or does not exist",
+                     q->container, q->pod);
 }
 
 void request_find_container(struct request *q, void (*found)(struct request *q, const char *id))
@@ -77,7 +81,8 @@ void request_find_container(struct request *q, void (*found)(struct request *q, 
     container_label labels[3] = {RUNTIME__V1__CONTAINER_FILTER__LABEL_SELECTOR_ENTRY__INIT,
                                  RUNTIME__V1__CONTAINER_FILTER__LABEL_SELECTOR_ENTRY__INIT,
                                  RUNTIME__V1__CONTAINER_FILTER__LABEL_SELECTOR_ENTRY__INIT};
-    const char *const keys[] = {"io.kubernetes.pod.namespace", "io.kubernetes.pod.name", "io.kubernetes.container.name"};
+    const char *const keys[] = {"io.kubernetes.pod.namespace", "io.kubernetes.pod.name",
+                                "io.kubernetes.container.name"};
     const char *const values[] = {q->ns, q->pod, q->container};
     container_label *list[3];
     for (int i = 0; i < 3; i++) {
@@ -91,7 +96,8 @@ void request_find_container(struct request *q, void (*found)(struct request *q, 
     Runtime__V1__ListContainersRequest m = RUNTIME__V1__LIST_CONTAINERS_REQUEST__INIT;
     m.filter = &filter;
     q->grpc = grpc_call_start(q->server->cri, SERVICE "ListContainers", &m.base,
-                              &runtime__v1__list_containers_response__descriptor, DEADLINE_MS, on_containers, q);
+                              &runtime__v1__list_containers_response__descriptor, DEADLINE_MS,
+                              on_containers, q);
 }
 
 static void on_sandboxes(int code, const char *message, const ProtobufCMessage *reply, void *arg)
@@ -102,7 +108,8 @@ static void on_sandboxes(int code, const char *message, const ProtobufCMessage *
         request_fail(q, 500, "the container engine does not answer: %s", message);
         return;
     }
-    const Runtime__V1__ListPodSandboxResponse *list = (const Runtime__V1__ListPodSandboxResponse *)reply;
+    const Runtime__V1__ListPodSandboxResponse *list =
+        (const Runtime__V1__ListPodSandboxResponse *)reply;
     const Runtime__V1__PodSandbox *best = NULL;
     for (size_t i = 0; i < list->n_items; i++)
         if (list->items[i]->state == RUNTIME__V1__POD_SANDBOX_STATE__SANDBOX_READY &&
@@ -137,5 +144,6 @@ void request_find_sandbox(struct request *q, void (*found)(struct request *q, co
     Runtime__V1__ListPodSandboxRequest m = RUNTIME__V1__LIST_POD_SANDBOX_REQUEST__INIT;
     m.filter = &filter;
     q->grpc = grpc_call_start(q->server->cri, SERVICE "ListPodSandbox", &m.base,
-                              &runtime__v1__list_pod_sandbox_response__descriptor, DEADLINE_MS, on_sandboxes, q);
+                              &runtime__v1__list_pod_sandbox_response__descriptor, DEADLINE_MS,
+                              on_sandboxes, q);
 }

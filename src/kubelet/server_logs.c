@@ -1,4 +1,5 @@
-/* /containerLogs/NAMESPACE/POD/CONTAINER: one stream per request, fed from the engine's log file. */
+/* /containerLogs/NAMESPACE/POD/CONTAINER: one stream per request, fed from the engine's log file.
+ */
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -114,7 +115,8 @@ static void on_status_again(int code, const char *message, const ProtobufCMessag
     (void)message;
     struct log_stream *s = arg;
     s->call = NULL;
-    const Runtime__V1__ContainerStatusResponse *m = (const Runtime__V1__ContainerStatusResponse *)reply;
+    const Runtime__V1__ContainerStatusResponse *m =
+        (const Runtime__V1__ContainerStatusResponse *)reply;
     if (code == GRPC_NOT_FOUND ||
         (m && m->status && m->status->state == RUNTIME__V1__CONTAINER_STATE__CONTAINER_EXITED)) {
         s->exited = true; /* what it wrote last is read first */
@@ -130,7 +132,8 @@ static void on_look(struct loop_timer *t)
     Runtime__V1__ContainerStatusRequest m = RUNTIME__V1__CONTAINER_STATUS_REQUEST__INIT;
     m.container_id = s->id;
     s->call = grpc_call_start(s->server->cri, "/runtime.v1.RuntimeService/ContainerStatus", &m.base,
-                              &runtime__v1__container_status_response__descriptor, DEADLINE_MS, on_status_again, s);
+                              &runtime__v1__container_status_response__descriptor, DEADLINE_MS,
+                              on_status_again, s);
 }
 
 static void follow_begin(struct log_stream *s, const char *path)
@@ -141,7 +144,8 @@ static void follow_begin(struct log_stream *s, const char *path)
     if (slash)
         *slash = 0;
     /* the folder tells of writes to the file as well as of its rotation */
-    if (s->inotify >= 0 && inotify_add_watch(s->inotify, slash ? dir : ".", IN_MODIFY | IN_CREATE | IN_MOVED_TO) >= 0)
+    if (s->inotify >= 0 &&
+        inotify_add_watch(s->inotify, slash ? dir : ".", IN_MODIFY | IN_CREATE | IN_MOVED_TO) >= 0)
         loop_io_start(s->server->loop, &s->io, s->inotify, LOOP_READ, on_inotify);
     loop_timer_start(s->server->loop, &s->look, LOOK_MS, on_look);
 }
@@ -154,14 +158,16 @@ static int read_number(struct http_exchange *x, const char *name, int64_t *v, st
     if (!s.n)
         return 0;
     return str_to_i64(s, 0, INT64_MAX / 2, v) < 0
-               ? error_set(err, EINVAL, "%s: \"%.*s\" is not a number of zero or more", name, STR_FMT(s))
+               ? error_set(err, EINVAL, "%s: \"%.*s\" is not a number of zero or more", name,
+                           STR_FMT(s))
                : 0;
 }
 
 static int read_options(struct http_exchange *x, struct log_options *o, struct error **err)
 {
     int64_t since_s = -1;
-    *o = (struct log_options){.timestamps = http_query_bool(x, "timestamps"), .tail_lines = -1, .limit_bytes = -1};
+    *o = (struct log_options){
+        .timestamps = http_query_bool(x, "timestamps"), .tail_lines = -1, .limit_bytes = -1};
     int r = read_number(x, "tailLines", &o->tail_lines, err);
     if (!r)
         r = read_number(x, "limitBytes", &o->limit_bytes, err);
@@ -184,8 +190,7 @@ static void begin(struct request *q, const char *id, const char *path, bool exit
     cleanup_error struct error *err = NULL;
     struct log_reader *reader = NULL;
     size_t n = 0;
-    list_for (p, &q->server->logs)
-        n++;
+    list_for(p, &q->server->logs) n++;
     if (n >= LOGS_MAX) {
         request_fail(q, 429, "%d log streams are open already", LOGS_MAX);
         return;
@@ -219,11 +224,14 @@ static void on_status(int code, const char *message, const ProtobufCMessage *rep
 {
     struct request *q = arg;
     q->grpc = NULL;
-    const Runtime__V1__ContainerStatusResponse *m = (const Runtime__V1__ContainerStatusResponse *)reply;
+    const Runtime__V1__ContainerStatusResponse *m =
+        (const Runtime__V1__ContainerStatusResponse *)reply;
     if (code != GRPC_OK || !m->status)
-        request_fail(q, code == GRPC_NOT_FOUND ? 404 : 500, "container \"%s\": %s", q->container, message);
+        request_fail(q, code == GRPC_NOT_FOUND ? 404 : 500, "container \"%s\": %s", q->container,
+                     message);
     else if (m->status->state == RUNTIME__V1__CONTAINER_STATE__CONTAINER_CREATED)
-        request_fail(q, 400, "container \"%s\" in pod \"%s\" is waiting to start", q->container, q->pod);
+        request_fail(q, 400, "container \"%s\" in pod \"%s\" is waiting to start", q->container,
+                     q->pod);
     else if (!*m->status->log_path)
         request_fail(q, 404, "container \"%s\" has no log", q->container);
     else
@@ -236,7 +244,8 @@ static void found(struct request *q, const char *id)
     Runtime__V1__ContainerStatusRequest m = RUNTIME__V1__CONTAINER_STATUS_REQUEST__INIT;
     m.container_id = arena_strdup(http_arena(q->x), id);
     q->grpc = grpc_call_start(q->server->cri, "/runtime.v1.RuntimeService/ContainerStatus", &m.base,
-                              &runtime__v1__container_status_response__descriptor, DEADLINE_MS, on_status, q);
+                              &runtime__v1__container_status_response__descriptor, DEADLINE_MS,
+                              on_status, q);
 }
 
 void serve_logs(struct request *q)

@@ -1,4 +1,5 @@
-/* Shared by the server_*.c files: one request on its way through authentication, authorization, handler. */
+/* Shared by the server_*.c files: one request on its way through authentication, authorization,
+ * handler. */
 #pragma once
 #include "base/list.h"
 #include "base/map.h"
@@ -50,7 +51,8 @@ struct request {
 /* Frees q; the exchange must have been answered or handed on. */
 void request_end(struct request *q);
 /* Answers with text and ends. */
-void request_fail(struct request *q, int status, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+void request_fail(struct request *q, int status, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
 /* Gives the exchange away: no abort handling here any more. */
 struct http_exchange *request_take(struct request *q);
 
@@ -59,17 +61,18 @@ void request_authenticate(struct request *q, request_fn authenticated);
 void request_authorize(struct request *q, request_fn authorized);
 void auth_caches_free(struct kubelet_server *s);
 
-/* server_find.c: id of a container or a sandbox by the labels of its pod, then q->found; 404 by itself. */
+/* server_find.c: id of a container or a sandbox by the labels of its pod, then q->found; 404 by
+ * itself. */
 void request_find_container(struct request *q, void (*found)(struct request *q, const char *id));
 void request_find_sandbox(struct request *q, void (*found)(struct request *q, const char *id));
 
 /* handlers */
-void serve_logs(struct request *q);        /* server_logs.c: /containerLogs */
-void serve_exec(struct request *q);        /* server_stream.c */
+void serve_logs(struct request *q); /* server_logs.c: /containerLogs */
+void serve_exec(struct request *q); /* server_stream.c */
 void serve_attach(struct request *q);
 void serve_port_forward(struct request *q);
 void serve_run(struct request *q);
-void serve_stats(struct request *q);       /* server_stats.c: /stats/summary */
-void serve_metrics(struct request *q);     /* /metrics, /metrics/cadvisor, /metrics/resource */
+void serve_stats(struct request *q);   /* server_stats.c: /stats/summary */
+void serve_metrics(struct request *q); /* /metrics, /metrics/cadvisor, /metrics/resource */
 void server_streams_stop(struct kubelet_server *s);
 void server_logs_stop(struct kubelet_server *s);

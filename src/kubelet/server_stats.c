@@ -15,7 +15,8 @@ typedef int (*stats_fn)(const struct stats_input *in, struct buf *b);
 
 static void answer(struct request *q, const ProtobufCMessage *reply, stats_fn fn, const char *type)
 {
-    struct stats_input in = {.node_name = q->server->node_name, .root_dir = q->server->root_dir,
+    struct stats_input in = {.node_name = q->server->node_name,
+                             .root_dir = q->server->root_dir,
                              .pods = (const Runtime__V1__ListPodSandboxStatsResponse *)reply};
     cleanup_buf struct buf b;
     buf_init(&b, ANSWER_BYTES_MAX);
@@ -58,8 +59,9 @@ static void on_resource(int code, const char *message, const ProtobufCMessage *r
 static void ask(struct request *q, grpc_reply_fn fn)
 {
     Runtime__V1__ListPodSandboxStatsRequest m = RUNTIME__V1__LIST_POD_SANDBOX_STATS_REQUEST__INIT;
-    q->grpc = grpc_call_start(q->server->cri, "/runtime.v1.RuntimeService/ListPodSandboxStats", &m.base,
-                              &runtime__v1__list_pod_sandbox_stats_response__descriptor, DEADLINE_MS, fn, q);
+    q->grpc = grpc_call_start(q->server->cri, "/runtime.v1.RuntimeService/ListPodSandboxStats",
+                              &m.base, &runtime__v1__list_pod_sandbox_stats_response__descriptor,
+                              DEADLINE_MS, fn, q);
 }
 
 void serve_stats(struct request *q)
@@ -91,18 +93,21 @@ static void serve_own(struct request *q)
     struct kubelet_server *s = q->server;
     struct rusage u;
     (void)getrusage(RUSAGE_SELF, &u);
-    double cpu = (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) + (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
+    double cpu = (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
+                 (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
     cleanup_buf struct buf b;
     buf_init(&b, (size_t)1 << 20);
-    (void)buf_add_z(&b, "# HELP kubelet_node_name The node's name. The count is always 1.\n# TYPE kubelet_node_name gauge\nkubelet_node_name{node=");
+    (void)buf_add_z(&b, "# HELP kubelet_node_name The node's name. The count is always 1.\n# TYPE "
+                        "kubelet_node_name gauge\nkubelet_node_name{node=");
     (void)buf_add_json_string(&b, str_of(s->node_name));
     (void)buf_add_z(&b, "} 1\n");
-    (void)buf_printf(&b,
-                     "# HELP process_cpu_seconds_total Total user and system CPU time spent in seconds.\n"
-                     "# TYPE process_cpu_seconds_total counter\nprocess_cpu_seconds_total %.6f\n"
-                     "# HELP process_resident_memory_bytes Resident memory size in bytes.\n"
-                     "# TYPE process_resident_memory_bytes gauge\nprocess_resident_memory_bytes %llu\n",
-                     cpu, (unsigned long long)resident_bytes());
+    (void)buf_printf(
+        &b,
+        "# HELP process_cpu_seconds_total Total user and system CPU time spent in seconds.\n"
+        "# TYPE process_cpu_seconds_total counter\nprocess_cpu_seconds_total %.6f\n"
+        "# HELP process_resident_memory_bytes Resident memory size in bytes.\n"
+        "# TYPE process_resident_memory_bytes gauge\nprocess_resident_memory_bytes %llu\n",
+        cpu, (unsigned long long)resident_bytes());
     http_respond(request_take(q), 200, TEXT_TYPE, buf_str(&b));
     request_end(q);
 }

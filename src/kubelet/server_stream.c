@@ -1,6 +1,7 @@
 /*
- * exec, attach, port-forward: the engine is asked for a URL by CRI, the client's upgrade is repeated there, and
- * then bytes are passed both ways without being looked at: SPDY and WebSocket alike. run is ExecSync.
+ * exec, attach, port-forward: the engine is asked for a URL by CRI, the client's upgrade is
+ * repeated there, and then bytes are passed both ways without being looked at: SPDY and WebSocket
+ * alike. run is ExecSync.
  */
 #include "base/cleanup.h"
 #include "base/log.h"
@@ -75,7 +76,8 @@ static void pass_headers(struct http_exchange *x, struct http_headers h)
     }
 }
 
-static void on_upgrade(struct http_call *c, struct stream *engine, const struct http_response *r, void *arg)
+static void on_upgrade(struct http_call *c, struct stream *engine, const struct http_response *r,
+                       void *arg)
 {
     (void)c;
     static const struct stream_events none = {0};
@@ -95,7 +97,8 @@ static void on_refused(struct http_call *c, const struct http_result *r, void *a
     struct http_exchange *x = p->x;
     p->x = NULL;
     if (r->error)
-        http_respond_text(x, 502, "the container engine's streaming server: %s", error_message(r->error));
+        http_respond_text(x, 502, "the container engine's streaming server: %s",
+                          error_message(r->error));
     else
         http_respond(x, r->status >= 200 ? r->status : 502, "text/plain; charset=utf-8", r->body);
     end_later(p);
@@ -103,8 +106,9 @@ static void on_refused(struct http_call *c, const struct http_result *r, void *a
 
 static size_t forward_headers(struct http_exchange *x, struct http_header *out)
 {
-    static const char *const names[] = {"X-Stream-Protocol-Version", "Sec-WebSocket-Key", "Sec-WebSocket-Version",
-                                        "Sec-WebSocket-Protocol", "Sec-WebSocket-Extensions"};
+    static const char *const names[] = {"X-Stream-Protocol-Version", "Sec-WebSocket-Key",
+                                        "Sec-WebSocket-Version", "Sec-WebSocket-Protocol",
+                                        "Sec-WebSocket-Extensions"};
     struct http_headers h = http_request_headers(x);
     size_t n = 0;
     for (size_t i = 0; i < h.n; i++)
@@ -146,12 +150,12 @@ static void proxy_to(struct request *q, const char *url)
     struct http_header headers[HEADERS_MAX];
     struct proxy *p = xcalloc(1, sizeof(*p));
     size_t n = 0;
-    list_for (i, &s->proxies)
-        n++;
+    list_for(i, &s->proxies) n++;
     struct http_client_config hc = {.connections_max = 1};
     if (n >= PROXIES_MAX || !wanted_protocol(q->x, p->protocol) || !split_url(url, &base, &path)) {
         request_fail(q, n >= PROXIES_MAX ? 429 : 400, "%s",
-                     n >= PROXIES_MAX ? "too many sessions are open" : "this needs an upgrade to SPDY/3.1 or websocket");
+                     n >= PROXIES_MAX ? "too many sessions are open"
+                                      : "this needs an upgrade to SPDY/3.1 or websocket");
         free(p);
         return;
     }
@@ -189,7 +193,11 @@ static void on_url(struct request *q, int code, const char *message, const char 
     if (code == GRPC_OK)
         proxy_to(q, url);
     else
-        request_fail(q, code == GRPC_NOT_FOUND ? 404 : code == GRPC_INVALID_ARGUMENT ? 400 : 500, "%s", message);
+        request_fail(q,
+                     code == GRPC_NOT_FOUND          ? 404
+                     : code == GRPC_INVALID_ARGUMENT ? 400
+                                                     : 500,
+                     "%s", message);
 }
 
 /* ---- exec ---- */
@@ -226,8 +234,8 @@ static void exec_found(struct request *q, const char *id)
         request_fail(q, 400, "you must specify at least 1 of stdin, stdout, stderr");
         return;
     }
-    q->grpc = grpc_call_start(q->server->cri, SERVICE "Exec", &m.base, &runtime__v1__exec_response__descriptor,
-                              DEADLINE_MS, on_exec, q);
+    q->grpc = grpc_call_start(q->server->cri, SERVICE "Exec", &m.base,
+                              &runtime__v1__exec_response__descriptor, DEADLINE_MS, on_exec, q);
 }
 
 void serve_exec(struct request *q)
@@ -250,8 +258,8 @@ static void attach_found(struct request *q, const char *id)
     m.stdin = flag(q->x, "input", "stdin");
     m.stdout = flag(q->x, "output", "stdout");
     m.stderr = !m.tty && flag(q->x, "error", "stderr");
-    q->grpc = grpc_call_start(q->server->cri, SERVICE "Attach", &m.base, &runtime__v1__attach_response__descriptor,
-                              DEADLINE_MS, on_attach, q);
+    q->grpc = grpc_call_start(q->server->cri, SERVICE "Attach", &m.base,
+                              &runtime__v1__attach_response__descriptor, DEADLINE_MS, on_attach, q);
 }
 
 void serve_attach(struct request *q)
@@ -263,7 +271,8 @@ void serve_attach(struct request *q)
 
 static void on_forward(int code, const char *message, const ProtobufCMessage *reply, void *arg)
 {
-    on_url(arg, code, message, reply ? ((const Runtime__V1__PortForwardResponse *)reply)->url : NULL);
+    on_url(arg, code, message,
+           reply ? ((const Runtime__V1__PortForwardResponse *)reply)->url : NULL);
 }
 
 static void forward_found(struct request *q, const char *id)
@@ -274,13 +283,15 @@ static void forward_found(struct request *q, const char *id)
     m.port = ports;
     struct str text;
     int64_t v;
-    /* WebSocket clients name the ports here ("ports" by comma or repeated), SPDY ones later in each stream */
+    /* WebSocket clients name the ports here ("ports" by comma or repeated), SPDY ones later in each
+     * stream */
     for (size_t i = 0; (text = http_query_get_nth(q->x, "port", i)).p; i++)
         while (text.p && m.n_port < ARRAY_LEN(ports))
             if (str_to_i64(str_split(&text, ','), 1, 65535, &v) == 0)
                 ports[m.n_port++] = (int32_t)v;
     q->grpc = grpc_call_start(q->server->cri, SERVICE "PortForward", &m.base,
-                              &runtime__v1__port_forward_response__descriptor, DEADLINE_MS, on_forward, q);
+                              &runtime__v1__port_forward_response__descriptor, DEADLINE_MS,
+                              on_forward, q);
 }
 
 void serve_port_forward(struct request *q)
@@ -303,7 +314,8 @@ static void on_run(int code, const char *message, const ProtobufCMessage *reply,
     buf_init(&b, (size_t)32 << 20);
     (void)buf_add(&b, m->stdout.data, m->stdout.len);
     (void)buf_add(&b, m->stderr.data, m->stderr.len);
-    http_respond(request_take(q), m->exit_code ? 500 : 200, "text/plain; charset=utf-8", buf_str(&b));
+    http_respond(request_take(q), m->exit_code ? 500 : 200, "text/plain; charset=utf-8",
+                 buf_str(&b));
     request_end(q);
 }
 
@@ -326,7 +338,8 @@ static void run_found(struct request *q, const char *id)
         return;
     }
     q->grpc = grpc_call_start(q->server->cri, SERVICE "ExecSync", &m.base,
-                              &runtime__v1__exec_sync_response__descriptor, RUN_DEADLINE_MS + 5000, on_run, q);
+                              &runtime__v1__exec_sync_response__descriptor, RUN_DEADLINE_MS + 5000,
+                              on_run, q);
 }
 
 void serve_run(struct request *q)

@@ -34,17 +34,23 @@ static void on_api_body(struct http_exchange *x, struct str body, void *arg)
     struct world *w = arg;
     if (str_ends(http_path(x), STR("/tokenreviews"))) {
         w->reviews++;
-        bool good = memmem(body.p, body.n, "\"good\"", 6) || memmem(body.p, body.n, "\"nobody\"", 8);
+        bool good =
+            memmem(body.p, body.n, "\"good\"", 6) || memmem(body.p, body.n, "\"nobody\"", 8);
         bool nobody = memmem(body.p, body.n, "\"nobody\"", 8);
         char text[256];
-        (void)snprintf(text, sizeof(text), "{\"status\":{\"authenticated\":%s,\"user\":{\"username\":\"%s\",\"groups\":[\"g\"]}}}",
-                       good ? "true" : "false", nobody ? "nobody" : "prom");
+        (void)snprintf(
+            text, sizeof(text),
+            "{\"status\":{\"authenticated\":%s,\"user\":{\"username\":\"%s\",\"groups\":[\"g\"]}}}",
+            good ? "true" : "false", nobody ? "nobody" : "prom");
         http_respond(x, 201, "application/json", str_of(text));
         return;
     }
     w->access++;
-    bool ok = memmem(body.p, body.n, "\"prom\"", 6) && memmem(body.p, body.n, "\"subresource\":\"metrics\"", 23);
-    http_respond(x, 201, "application/json", ok ? STR("{\"status\":{\"allowed\":true}}") : STR("{\"status\":{\"allowed\":false}}"));
+    bool ok = memmem(body.p, body.n, "\"prom\"", 6) &&
+              memmem(body.p, body.n, "\"subresource\":\"metrics\"", 23);
+    http_respond(x, 201, "application/json",
+                 ok ? STR("{\"status\":{\"allowed\":true}}")
+                    : STR("{\"status\":{\"allowed\":false}}"));
 }
 
 static void on_api(struct http_exchange *x, void *arg)
@@ -55,7 +61,8 @@ static void on_api(struct http_exchange *x, void *arg)
 static void list_containers(struct grpc_context *x, const ProtobufCMessage *request, void *arg)
 {
     (void)arg;
-    const Runtime__V1__ListContainersRequest *q = (const Runtime__V1__ListContainersRequest *)request;
+    const Runtime__V1__ListContainersRequest *q =
+        (const Runtime__V1__ListContainersRequest *)request;
     Runtime__V1__ListContainersResponse m = RUNTIME__V1__LIST_CONTAINERS_RESPONSE__INIT;
     Runtime__V1__Container c = RUNTIME__V1__CONTAINER__INIT;
     Runtime__V1__Container *list[] = {&c};
@@ -76,7 +83,8 @@ static void container_status(struct grpc_context *x, const ProtobufCMessage *req
     Runtime__V1__ContainerStatus s = RUNTIME__V1__CONTAINER_STATUS__INIT;
     s.id = (char[]){"c1"};
     s.log_path = w->log_path;
-    s.state = w->running ? RUNTIME__V1__CONTAINER_STATE__CONTAINER_RUNNING : RUNTIME__V1__CONTAINER_STATE__CONTAINER_EXITED;
+    s.state = w->running ? RUNTIME__V1__CONTAINER_STATE__CONTAINER_RUNNING
+                         : RUNTIME__V1__CONTAINER_STATE__CONTAINER_EXITED;
     m.status = &s;
     grpc_reply(x, &m.base);
 }
@@ -90,7 +98,8 @@ static void exec(struct grpc_context *x, const ProtobufCMessage *request, void *
         return;
     }
     char url[128];
-    (void)snprintf(url, sizeof(url), "http://127.0.0.1:%u/exec/token1", http_server_port(w->streaming));
+    (void)snprintf(url, sizeof(url), "http://127.0.0.1:%u/exec/token1",
+                   http_server_port(w->streaming));
     Runtime__V1__ExecResponse m = RUNTIME__V1__EXEC_RESPONSE__INIT;
     m.url = url;
     grpc_reply(x, &m.base);
@@ -191,12 +200,17 @@ static void world_begin(struct world *w, const struct kubelet_server_config *cfg
     (void)snprintf(w->log_path, sizeof(w->log_path), "%s/0.log", w->dir);
     cleanup_free char *socket = path_join(w->dir, "cri.sock");
     assert_int_equal(grpc_server_new(w->loop, socket, 0600, &w->engine, NULL), 0);
-    grpc_server_handle(w->engine, "/runtime.v1.RuntimeService/ListContainers", &runtime__v1__list_containers_request__descriptor, list_containers, w);
-    grpc_server_handle(w->engine, "/runtime.v1.RuntimeService/ContainerStatus", &runtime__v1__container_status_request__descriptor, container_status, w);
-    grpc_server_handle(w->engine, "/runtime.v1.RuntimeService/Exec", &runtime__v1__exec_request__descriptor, exec, w);
-    grpc_server_handle(w->engine, "/runtime.v1.RuntimeService/ListPodSandboxStats", &runtime__v1__list_pod_sandbox_stats_request__descriptor, pod_stats, w);
+    grpc_server_handle(w->engine, "/runtime.v1.RuntimeService/ListContainers",
+                       &runtime__v1__list_containers_request__descriptor, list_containers, w);
+    grpc_server_handle(w->engine, "/runtime.v1.RuntimeService/ContainerStatus",
+                       &runtime__v1__container_status_request__descriptor, container_status, w);
+    grpc_server_handle(w->engine, "/runtime.v1.RuntimeService/Exec",
+                       &runtime__v1__exec_request__descriptor, exec, w);
+    grpc_server_handle(w->engine, "/runtime.v1.RuntimeService/ListPodSandboxStats",
+                       &runtime__v1__list_pod_sandbox_stats_request__descriptor, pod_stats, w);
     w->cri = grpc_client_new(w->loop, socket);
-    struct http_server_config hc = {.on_request = on_api, .arg = w}, sc = {.on_request = on_streaming, .arg = w};
+    struct http_server_config hc = {.on_request = on_api, .arg = w},
+                              sc = {.on_request = on_streaming, .arg = w};
     w->api = http_server_new(w->loop, &hc);
     w->streaming = http_server_new(w->loop, &sc);
     assert_int_equal(http_server_listen_tcp(w->api, "127.0.0.1", 0, NULL, NULL), 0);
@@ -250,7 +264,12 @@ static void ask(struct world *w, const char *path, const char *token)
 {
     cleanup_free char *auth = xasprintf("Bearer %s", strna(token));
     struct http_header h = {STR("Authorization"), str_of(auth)};
-    struct http_call_spec spec = {.path = path, .headers = &h, .headers_n = token ? 1 : 0, .on_data = on_data, .on_done = on_done, .arg = w};
+    struct http_call_spec spec = {.path = path,
+                                  .headers = &h,
+                                  .headers_n = token ? 1 : 0,
+                                  .on_data = on_data,
+                                  .on_done = on_done,
+                                  .arg = w};
     w->done = false;
     w->body[0] = 0;
     assert_int_equal(http_call_start(w->http, &spec, NULL, NULL), 0);
@@ -263,8 +282,10 @@ static int get(struct world *w, const char *path, const char *token)
     return w->status;
 }
 
-static const struct kubelet_server_config open_config = {.anonymous = true, .authz = KUBELET_AUTHZ_ALWAYS_ALLOW};
-static const struct kubelet_server_config closed_config = {.webhook_authn = true, .authz = KUBELET_AUTHZ_WEBHOOK};
+static const struct kubelet_server_config open_config = {.anonymous = true,
+                                                         .authz = KUBELET_AUTHZ_ALWAYS_ALLOW};
+static const struct kubelet_server_config closed_config = {.webhook_authn = true,
+                                                           .authz = KUBELET_AUTHZ_WEBHOOK};
 
 static void put_log(struct world *w, const char *text)
 {
@@ -289,7 +310,8 @@ TEST(simple_pages)
     assert_int_equal(get(&w, "/stats/summary", NULL), 200);
     assert_non_null(strstr(w.body, "\"podRef\":{\"name\":\"web\",\"namespace\":\"default\""));
     assert_int_equal(get(&w, "/metrics/resource", NULL), 200);
-    assert_non_null(strstr(w.body, "container_cpu_usage_seconds_total{container=\"nginx\",namespace=\"default\",pod=\"web\"} 2.5 1795470276000\n"));
+    assert_non_null(strstr(w.body, "container_cpu_usage_seconds_total{container=\"nginx\","
+                                   "namespace=\"default\",pod=\"web\"} 2.5 1795470276000\n"));
     assert_int_equal(get(&w, "/metrics/cadvisor", NULL), 200);
     world_end(&w);
 }
@@ -301,7 +323,8 @@ TEST(authentication_and_authorization)
     assert_int_equal(get(&w, "/metrics", NULL), 401);
     assert_int_equal(get(&w, "/metrics", "bad"), 401);
     assert_int_equal(get(&w, "/metrics", "nobody"), 403);
-    assert_non_null(strstr(w.body, "Forbidden (user=nobody, verb=get, resource=nodes, subresource(s)=[metrics])"));
+    assert_non_null(strstr(
+        w.body, "Forbidden (user=nobody, verb=get, resource=nodes, subresource(s)=[metrics])"));
     int reviews = w.reviews, access = w.access;
     assert_int_equal(get(&w, "/metrics", "good"), 200);
     assert_int_equal(get(&w, "/metrics", "good"), 200);
@@ -315,11 +338,16 @@ TEST(logs)
 {
     struct world w;
     world_begin(&w, &open_config);
-    put_log(&w, "2026-11-23T21:44:36.000000001Z stdout F one\n2026-11-23T21:44:37Z stderr P tw\n"
-                "2026-11-23T21:44:37Z stderr F o\n2026-11-23T21:44:38Z stdout F three\nnot a log line\n");
+    put_log(
+        &w,
+        "2026-11-23T21:44:36.000000001Z stdout F one\n2026-11-23T21:44:37Z stderr P tw\n"
+        "2026-11-23T21:44:37Z stderr F o\n2026-11-23T21:44:38Z stdout F three\nnot a log line\n");
     assert_int_equal(get(&w, "/containerLogs/default/web/c", NULL), 200);
     assert_string_equal(w.body, "one\ntwo\nthree\n");
-    assert_int_equal(get(&w, "/containerLogs/default/web/c?sinceTime=2026-11-23T21:44:38Z&timestamps=true", NULL), 200);
+    assert_int_equal(
+        get(&w, "/containerLogs/default/web/c?sinceTime=2026-11-23T21:44:38Z&timestamps=true",
+            NULL),
+        200);
     assert_string_equal(w.body, "2026-11-23T21:44:38Z three\n");
     assert_int_equal(get(&w, "/containerLogs/default/web/c?limitBytes=5", NULL), 200);
     assert_string_equal(w.body, "one\nt");
@@ -359,13 +387,15 @@ static size_t on_bytes(struct stream *s, struct str data, void *arg)
     strncat(d->got, data.p, data.n < 40 ? data.n : 40);
     return data.n;
 }
-static void on_upgraded(struct http_call *c, struct stream *s, const struct http_response *r, void *arg)
+static void on_upgraded(struct http_call *c, struct stream *s, const struct http_response *r,
+                        void *arg)
 {
     (void)c;
     static const struct stream_events ev = {.on_data = on_bytes};
     struct duplex *d = arg;
     assert_int_equal(r->status, 101);
-    assert_true(str_eq_z(http_headers_get(r->headers, "X-Stream-Protocol-Version"), "v4.channel.k8s.io"));
+    assert_true(
+        str_eq_z(http_headers_get(r->headers, "X-Stream-Protocol-Version"), "v4.channel.k8s.io"));
     d->s = s;
     stream_set_events(s, &ev, d);
     stream_write_str(s, STR("hello"));
@@ -377,8 +407,14 @@ TEST(exec_is_passed_on)
     struct duplex d = {0};
     world_begin(&w, &open_config);
     struct http_header h = {STR("X-Stream-Protocol-Version"), STR("v4.channel.k8s.io")};
-    struct http_call_spec spec = {.method = "POST", .path = "/exec/default/web/c?command=echo&command=a%20b&output=1", .headers = &h,
-                                  .headers_n = 1, .upgrade = "SPDY/3.1", .on_upgrade = on_upgraded, .on_done = on_done, .arg = &d};
+    struct http_call_spec spec = {.method = "POST",
+                                  .path = "/exec/default/web/c?command=echo&command=a%20b&output=1",
+                                  .headers = &h,
+                                  .headers_n = 1,
+                                  .upgrade = "SPDY/3.1",
+                                  .on_upgrade = on_upgraded,
+                                  .on_done = on_done,
+                                  .arg = &d};
     assert_int_equal(http_call_start(w.http, &spec, NULL, NULL), 0);
     UNTIL(&w, streq(d.got, "hello"));
     stream_free(d.s);

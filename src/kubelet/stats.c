@@ -81,7 +81,8 @@ static void put_memory(struct buf *b, const Runtime__V1__MemoryUsage *m)
     close_object(b);
 }
 
-static void put_fs(struct buf *b, const char *name, const struct node_facts *f, const Runtime__V1__FilesystemUsage *u)
+static void put_fs(struct buf *b, const char *name, const struct node_facts *f,
+                   const Runtime__V1__FilesystemUsage *u)
 {
     open_object(b, name);
     put_time(b, "time", u && u->timestamp ? u->timestamp : wall_now().ns);
@@ -188,7 +189,8 @@ static void put_node(struct buf *b, const struct stats_input *in, const struct n
 static void put_container(struct buf *b, const container_stats *c, const struct node_facts *f)
 {
     (void)buf_add_z(b, b->p[b->n - 1] == '[' ? "{" : ",{");
-    put_text(b, "name", c->attributes && c->attributes->metadata ? c->attributes->metadata->name : "");
+    put_text(b, "name",
+             c->attributes && c->attributes->metadata ? c->attributes->metadata->name : "");
     put_cpu(b, c->cpu);
     put_memory(b, c->memory);
     put_fs(b, "rootfs", f, c->writable_layer);
@@ -279,8 +281,8 @@ static void sample(struct buf *b, const struct sample *s, double value, int64_t 
 enum field { FIELD_CPU, FIELD_MEMORY, FIELD_RSS, FIELD_USAGE };
 
 /* False when it is not known. */
-static bool field_of(enum field f, const Runtime__V1__CpuUsage *c, const Runtime__V1__MemoryUsage *m, double *v,
-                     int64_t *at)
+static bool field_of(enum field f, const Runtime__V1__CpuUsage *c,
+                     const Runtime__V1__MemoryUsage *m, double *v, int64_t *at)
 {
     const Runtime__V1__UInt64Value *u = NULL;
     switch (f) {
@@ -304,7 +306,8 @@ static bool field_of(enum field f, const Runtime__V1__CpuUsage *c, const Runtime
     return true;
 }
 
-static void containers(const struct stats_input *in, struct buf *b, const char *metric, enum field f, bool pods)
+static void containers(const struct stats_input *in, struct buf *b, const char *metric,
+                       enum field f, bool pods)
 {
     double v;
     int64_t at;
@@ -320,7 +323,8 @@ static void containers(const struct stats_input *in, struct buf *b, const char *
         }
         for (size_t k = 0; k < p->linux->n_containers; k++) {
             const container_stats *c = p->linux->containers[k];
-            s.container = c->attributes && c->attributes->metadata ? c->attributes->metadata->name : "";
+            s.container =
+                c->attributes && c->attributes->metadata ? c->attributes->metadata->name : "";
             if (field_of(f, c->cpu, c->memory, &v, &at))
                 sample(b, &s, v, at);
         }
@@ -332,19 +336,26 @@ int stats_resource(const struct stats_input *in, struct buf *b)
     struct node_usage u;
     read_node(&u, in->root_dir);
     int64_t now_ms = (int64_t)(wall_now().ns / NSEC_PER_MSEC);
-    head(b, "container_cpu_usage_seconds_total", "Cumulative cpu time consumed by the container in core-seconds", "counter");
+    head(b, "container_cpu_usage_seconds_total",
+         "Cumulative cpu time consumed by the container in core-seconds", "counter");
     containers(in, b, "container_cpu_usage_seconds_total", FIELD_CPU, false);
-    head(b, "container_memory_working_set_bytes", "Current working set of the container in bytes", "gauge");
+    head(b, "container_memory_working_set_bytes", "Current working set of the container in bytes",
+         "gauge");
     containers(in, b, "container_memory_working_set_bytes", FIELD_MEMORY, false);
-    head(b, "node_cpu_usage_seconds_total", "Cumulative cpu time consumed by the node in core-seconds", "counter");
-    (void)buf_printf(b, "node_cpu_usage_seconds_total %.17g %" PRId64 "\n", (double)u.cpu_ns / 1e9, now_ms);
+    head(b, "node_cpu_usage_seconds_total",
+         "Cumulative cpu time consumed by the node in core-seconds", "counter");
+    (void)buf_printf(b, "node_cpu_usage_seconds_total %.17g %" PRId64 "\n", (double)u.cpu_ns / 1e9,
+                     now_ms);
     head(b, "node_memory_working_set_bytes", "Current working set of the node in bytes", "gauge");
-    (void)buf_printf(b, "node_memory_working_set_bytes %" PRIu64 " %" PRId64 "\n", used_memory(&u), now_ms);
-    head(b, "pod_cpu_usage_seconds_total", "Cumulative cpu time consumed by the pod in core-seconds", "counter");
+    (void)buf_printf(b, "node_memory_working_set_bytes %" PRIu64 " %" PRId64 "\n", used_memory(&u),
+                     now_ms);
+    head(b, "pod_cpu_usage_seconds_total",
+         "Cumulative cpu time consumed by the pod in core-seconds", "counter");
     containers(in, b, "pod_cpu_usage_seconds_total", FIELD_CPU, true);
     head(b, "pod_memory_working_set_bytes", "Current working set of the pod in bytes", "gauge");
     containers(in, b, "pod_memory_working_set_bytes", FIELD_MEMORY, true);
-    head(b, "resource_scrape_error", "1 if there was an error while getting container metrics, 0 otherwise", "gauge");
+    head(b, "resource_scrape_error",
+         "1 if there was an error while getting container metrics, 0 otherwise", "gauge");
     (void)buf_printf(b, "resource_scrape_error %d\n", in->pods ? 0 : 1);
     return b->overflowed ? -EMSGSIZE : 0;
 }
@@ -357,11 +368,14 @@ int stats_cadvisor(const struct stats_input *in, struct buf *b)
     (void)buf_printf(b, "machine_cpu_cores %" PRId64 "\n", u.facts.cpus);
     head(b, "machine_memory_bytes", "Amount of memory installed on the machine.", "gauge");
     (void)buf_printf(b, "machine_memory_bytes %" PRId64 "\n", u.facts.memory_bytes);
-    head(b, "container_cpu_usage_seconds_total", "Cumulative cpu time consumed in seconds.", "counter");
+    head(b, "container_cpu_usage_seconds_total", "Cumulative cpu time consumed in seconds.",
+         "counter");
     containers(in, b, "container_cpu_usage_seconds_total", FIELD_CPU, false);
     head(b, "container_memory_working_set_bytes", "Current working set in bytes.", "gauge");
     containers(in, b, "container_memory_working_set_bytes", FIELD_MEMORY, false);
-    head(b, "container_memory_usage_bytes", "Current memory usage in bytes, including all memory regardless of when it was accessed", "gauge");
+    head(b, "container_memory_usage_bytes",
+         "Current memory usage in bytes, including all memory regardless of when it was accessed",
+         "gauge");
     containers(in, b, "container_memory_usage_bytes", FIELD_USAGE, false);
     head(b, "container_memory_rss", "Size of RSS in bytes.", "gauge");
     containers(in, b, "container_memory_rss", FIELD_RSS, false);

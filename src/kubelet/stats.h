@@ -1,4 +1,5 @@
-/* Usage of node, pods and containers as the kubelet publishes it, from CRI's statistics and /proc. Pure: reply in, text out. */
+/* Usage of node, pods and containers as the kubelet publishes it, from CRI's statistics and /proc.
+ * Pure: reply in, text out. */
 #pragma once
 #include "base/buf.h"
 #include "cri.pb-c.h"

@@ -138,7 +138,8 @@ static bool signature_ok(EVP_PKEY *k, struct str text, struct str sig)
     return ok;
 }
 
-int jwt_verify(struct str public_key_pem, struct str token, struct buf *ret_payload, struct error **err)
+int jwt_verify(struct str public_key_pem, struct str token, struct buf *ret_payload,
+               struct error **err)
 {
     struct str rest = token;
     struct str header = str_split(&rest, '.'), payload = str_split(&rest, '.'), sig = rest;
@@ -159,5 +160,6 @@ int jwt_verify(struct str public_key_pem, struct str token, struct buf *ret_payl
     struct str text = {token.p, (size_t)(payload.p + payload.n - token.p)};
     if (!signature_ok(k, text, buf_str(&raw)))
         return error_set(err, EACCES, "token's signature does not match");
-    return buf_add_base64_decoded(ret_payload, payload) < 0 ? error_set(err, EINVAL, "not a token") : 0;
+    return buf_add_base64_decoded(ret_payload, payload) < 0 ? error_set(err, EINVAL, "not a token")
+                                                            : 0;
 }

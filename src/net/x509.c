@@ -123,14 +123,16 @@ static int set_serial(X509 *c)
 }
 
 /* Version, serial, validity, subject's key; never outlives the CA. */
-static int cert_begin(X509 *c, const X509 *ca, EVP_PKEY *key, int64_t validity_s, struct error **err)
+static int cert_begin(X509 *c, const X509 *ca, EVP_PKEY *key, int64_t validity_s,
+                      struct error **err)
 {
     time_t now = (time_t)(wall_now().ns / NSEC_PER_SEC);
     if (validity_s > (int64_t)100 * 365 * 86400)
         validity_s = (int64_t)100 * 365 * 86400;
     bool ok = X509_set_version(c, X509_VERSION_3) && set_serial(c) == 0 &&
               ASN1_TIME_set(X509_getm_notBefore(c), now - SKEW_S) &&
-              ASN1_TIME_set(X509_getm_notAfter(c), now + (time_t)validity_s) && X509_set_pubkey(c, key);
+              ASN1_TIME_set(X509_getm_notAfter(c), now + (time_t)validity_s) &&
+              X509_set_pubkey(c, key);
     if (ok && ca && ASN1_TIME_compare(X509_get0_notAfter(c), X509_get0_notAfter(ca)) > 0)
         ok = X509_set1_notAfter(c, X509_get0_notAfter(ca));
     return ok ? 0 : x509_ssl_error(err, EIO, "certificate");
@@ -174,8 +176,9 @@ static int leaf_extensions(X509 *c, const X509 *ca, EVP_PKEY *key, unsigned usag
                       : usages == X509_CLIENT_AUTH                    ? "clientAuth"
                                                                       : NULL;
     bool rsa = EVP_PKEY_is_a(key, "RSA");
-    int r = add_ext(c, ca, NID_key_usage,
-                    rsa ? "critical,digitalSignature,keyEncipherment" : "critical,digitalSignature");
+    int r =
+        add_ext(c, ca, NID_key_usage,
+                rsa ? "critical,digitalSignature,keyEncipherment" : "critical,digitalSignature");
     if (!r && eku)
         r = add_ext(c, ca, NID_ext_key_usage, eku);
     if (!r)
@@ -186,8 +189,8 @@ static int leaf_extensions(X509 *c, const X509 *ca, EVP_PKEY *key, unsigned usag
 }
 
 /* Issues for a public key, subject and alternative names already at hand. */
-static int issue(const struct x509_sign *s, EVP_PKEY *key, const X509_NAME *subject, GENERAL_NAMES *san,
-                 struct buf *ret, struct error **err)
+static int issue(const struct x509_sign *s, EVP_PKEY *key, const X509_NAME *subject,
+                 GENERAL_NAMES *san, struct buf *ret, struct error **err)
 {
     cleanup_x509 X509 *ca = x509_read_cert(s->ca_cert_pem, err);
     if (!ca)
@@ -204,7 +207,8 @@ static int issue(const struct x509_sign *s, EVP_PKEY *key, const X509_NAME *subj
     if (r)
         return r;
     if (!X509_set_subject_name(c, (X509_NAME *)(uintptr_t)subject) ||
-        !X509_set_issuer_name(c, X509_get_subject_name(ca)) || leaf_extensions(c, ca, key, s->usages) ||
+        !X509_set_issuer_name(c, X509_get_subject_name(ca)) ||
+        leaf_extensions(c, ca, key, s->usages) ||
         (san && X509_add1_ext_i2d(c, NID_subject_alt_name, san, 0, X509V3_ADD_DEFAULT) != 1))
         return x509_ssl_error(err, EIO, "certificate extensions");
     return cert_finish(c, ca_key, ret, err);
@@ -251,7 +255,8 @@ int x509_self_signed(struct str key_pem, const struct x509_names *names, int64_t
               leaf_extensions(c, c, k, X509_SERVER_AUTH) == 0 &&
               (!san || X509_add1_ext_i2d(c, NID_subject_alt_name, san, 0, X509V3_ADD_DEFAULT) == 1);
     GENERAL_NAMES_free(san);
-    return ok ? cert_finish(c, k, ret_pem, err) : x509_ssl_error(err, EIO, "certificate extensions");
+    return ok ? cert_finish(c, k, ret_pem, err)
+              : x509_ssl_error(err, EIO, "certificate extensions");
 }
 
 /* ---- requests from others ---- */
@@ -269,7 +274,8 @@ static X509_REQ *read_request(struct str pem, struct error **err)
     if (!k || X509_REQ_verify(q, k) != 1) {
         (void)x509_ssl_error(err, EINVAL, "certificate request is not signed by its own key");
     } else if (EVP_PKEY_get_security_bits(k) < 112) {
-        (void)error_set(err, EINVAL, "the request's key is too weak (%d bits)", EVP_PKEY_get_bits(k));
+        (void)error_set(err, EINVAL, "the request's key is too weak (%d bits)",
+                        EVP_PKEY_get_bits(k));
     } else {
         return q;
     }
@@ -286,7 +292,8 @@ static GENERAL_NAMES *request_names(X509_REQ *q)
     return san;
 }
 
-int x509_sign_csr(const struct x509_sign *s, struct str csr_pem, struct buf *ret_pem, struct error **err)
+int x509_sign_csr(const struct x509_sign *s, struct str csr_pem, struct buf *ret_pem,
+                  struct error **err)
 {
     X509_REQ *q = read_request(csr_pem, err);
     if (!q)
@@ -345,7 +352,8 @@ static void read_names(const GENERAL_NAMES *san, struct x509_subject *s)
                 add_text(&s->dns, &s->n_dns, t);
             else
                 s->n_other_names++;
-        } else if (g->type == GEN_IPADD && (g->d.iPAddress->length == 4 || g->d.iPAddress->length == 16)) {
+        } else if (g->type == GEN_IPADD &&
+                   (g->d.iPAddress->length == 4 || g->d.iPAddress->length == 16)) {
             char t[INET6_ADDRSTRLEN];
             int family = g->d.iPAddress->length == 4 ? AF_INET : AF_INET6;
             (void)inet_ntop(family, g->d.iPAddress->data, t, sizeof(t));
@@ -398,8 +406,10 @@ int x509_cert_parse(struct str pem, struct x509_cert *ret, struct error **err)
     ret->not_before = read_time(X509_get0_notBefore(c));
     ret->not_after = read_time(X509_get0_notAfter(c));
     ret->is_ca = X509_check_ca(c) == 1;
-    uint32_t xku = X509_get_extension_flags(c) & EXFLAG_XKUSAGE ? X509_get_extended_key_usage(c) : 0;
-    ret->usages = (xku & XKU_SSL_CLIENT ? X509_CLIENT_AUTH : 0) | (xku & XKU_SSL_SERVER ? X509_SERVER_AUTH : 0);
+    uint32_t xku =
+        X509_get_extension_flags(c) & EXFLAG_XKUSAGE ? X509_get_extended_key_usage(c) : 0;
+    ret->usages = (xku & XKU_SSL_CLIENT ? X509_CLIENT_AUTH : 0) |
+                  (xku & XKU_SSL_SERVER ? X509_SERVER_AUTH : 0);
     ERR_clear_error();
     return 0;
 }

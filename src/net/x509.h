@@ -48,7 +48,8 @@ struct x509_sign {
     unsigned usages;    /* enum x509_usage */
     int64_t validity_s; /* notBefore is 5 minutes ago; never past the CA's end */
 };
-int x509_sign_csr(const struct x509_sign *s, struct str csr_pem, struct buf *ret_pem, struct error **err);
+int x509_sign_csr(const struct x509_sign *s, struct str csr_pem, struct buf *ret_pem,
+                  struct error **err);
 /* Key and names straight to a certificate. */
 int x509_issue(const struct x509_sign *s, struct str key_pem, const struct x509_names *names,
                struct buf *ret_pem, struct error **err);
@@ -62,7 +63,8 @@ struct x509_cert {
     bool is_ca;
     unsigned usages;
 };
-int x509_cert_parse(struct str pem, struct x509_cert *ret, struct error **err); /* the first in pem */
+int x509_cert_parse(struct str pem, struct x509_cert *ret,
+                    struct error **err); /* the first in pem */
 /* 0 when cert was issued by one of the CAs in ca_pem and is valid now. */
 int x509_cert_verify(struct str cert_pem, struct str ca_pem, struct error **err);
 int x509_key_matches(struct str cert_pem, struct str key_pem, struct error **err); /* 0: yes */

@@ -21,8 +21,13 @@ TEST(request_signed_and_checked)
     buf_init(&cert, 1 << 16);
     assert_int_equal(x509_ca_create(buf_str(&ca_key), "test-ca", 86400, &ca, NULL), 0);
     const char *orgs[] = {"system:nodes"}, *dns[] = {"n1"}, *ips[] = {"10.0.0.1", "::1"};
-    struct x509_names names = {.cn = "system:node:n1", .orgs = orgs, .n_orgs = 1, .dns = dns, .n_dns = 1,
-                               .ips = ips, .n_ips = 2};
+    struct x509_names names = {.cn = "system:node:n1",
+                               .orgs = orgs,
+                               .n_orgs = 1,
+                               .dns = dns,
+                               .n_dns = 1,
+                               .ips = ips,
+                               .n_ips = 2};
     assert_int_equal(x509_csr_create(buf_str(&k), &names, &csr, NULL), 0);
     struct x509_subject s;
     assert_int_equal(x509_csr_parse(buf_str(&csr), &s, NULL), 0);
@@ -31,8 +36,10 @@ TEST(request_signed_and_checked)
     assert_int_equal(s.n_ips, 2);
     assert_int_equal(s.n_other_names, 0);
     x509_subject_fini(&s);
-    struct x509_sign sign = {.ca_cert_pem = buf_str(&ca), .ca_key_pem = buf_str(&ca_key),
-                             .usages = X509_CLIENT_AUTH, .validity_s = 1000000};
+    struct x509_sign sign = {.ca_cert_pem = buf_str(&ca),
+                             .ca_key_pem = buf_str(&ca_key),
+                             .usages = X509_CLIENT_AUTH,
+                             .validity_s = 1000000};
     assert_int_equal(x509_sign_csr(&sign, buf_str(&csr), &cert, NULL), 0);
     struct x509_cert c, a;
     assert_int_equal(x509_cert_parse(buf_str(&cert), &c, NULL), 0);
