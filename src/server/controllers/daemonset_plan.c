@@ -89,9 +89,6 @@ unsigned daemon_should_run(const json_t *ds, const json_t *node)
 
         if (streq(effect, "PreferNoSchedule") || tolerations_tolerate(json_object_get(spec, "tolerations"), taint))
             continue;
-        /* a node that is merely not ready yet still gets its pod, pending until the taint goes */
-        if (streq(json_text_or(taint, "key", ""), "node.kubernetes.io/not-ready"))
-            continue;
         out &= streq(effect, "NoExecute") ? 0 : ~(unsigned)DAEMON_RUN;
     }
     json_decref(spec);
