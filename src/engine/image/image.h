@@ -56,6 +56,8 @@ int image_store_open(struct loop *l, const struct image_config *cfg, struct imag
 void image_store_close(struct image_store *s);
 /* New registry settings (SIGHUP): mirrors, insecure, downloads_max; jobs begun keep the old ones. */
 void image_store_reconfigure(struct image_store *s, const struct image_config *cfg);
+/* A pull, load or removal of files is still going on in a worker. */
+bool image_store_busy(const struct image_store *s);
 const char *image_store_data_root(const struct image_store *s);
 
 /* ---- images ---- */

@@ -201,6 +201,8 @@ int image_cli_main(int argc, char **argv)
     else if ((rc = cli_open(&c)) == 0)
         rc = cli_run(&c, &args);
     flag_list_fini(&args);
+    while (c.store && image_store_busy(c.store)) /* what was removed goes before we do */
+        loop_run_once(c.loop, -1);
     http_client_free(c.client);
     image_store_close(c.store);
     loop_free(c.loop);

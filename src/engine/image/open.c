@@ -141,6 +141,11 @@ void image_store_reconfigure(struct image_store *s, const struct image_config *c
     s->cfg.downloads_max = cfg->downloads_max > 0 ? cfg->downloads_max : 3;
 }
 
+bool image_store_busy(const struct image_store *s)
+{
+    return s->cleaning || !list_empty(&s->jobs);
+}
+
 const char *image_store_data_root(const struct image_store *s)
 {
     return s->cfg.data_root;

@@ -213,7 +213,6 @@ struct curl_slist *registry_setup(struct registry *r, struct endpoint *ep, CURL 
     cleanup_free char *url = endpoint_url(r, ep, path);
     struct curl_slist *headers = NULL;
 
-    *a = (struct answer){.range_start = -1};
     curl_easy_reset(c);
     curl_easy_setopt(c, CURLOPT_URL, url);
     curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https");
@@ -265,6 +264,7 @@ static int get_from(struct registry *r, struct endpoint *ep, const char *path, b
     for (;;) {
         buf_clear(body);
         body->max = max;
+        answer_fini(a);
         struct curl_slist *headers = registry_setup(r, ep, r->curl, path, manifest, a);
         cleanup_free char *url = endpoint_url(r, ep, path);
         curl_easy_setopt(r->curl, CURLOPT_WRITEFUNCTION, on_body);

@@ -87,7 +87,7 @@ static int token_get(struct registry *r, struct endpoint *ep, const struct chall
 {
     cleanup_buf struct buf url, form, body;
     char detail[CURL_ERROR_SIZE] = "";
-    struct answer a;
+    struct answer a = {.range_start = -1};
     long status = 0;
 
     buf_init(&url, 16 * 1024);

@@ -24,7 +24,7 @@ struct answer {
     int64_t range_start; /* of Content-Range; -1: none */
 };
 void answer_fini(struct answer *a);
-/* Options common to all requests: URL, headers (owned list, to be freed after), certificates, limits. */
+/* Options common to all requests (a comes cleared): URL, headers (owned list, to be freed after), certificates, limits. */
 struct curl_slist *registry_setup(struct registry *r, struct endpoint *ep, CURL *curl, const char *path, bool manifest,
                                   struct answer *a);
 /* Gets credentials for the challenge into ep->authorization. 1: none can be had. */

@@ -99,7 +99,7 @@ static void stream_stop(struct blob_stream *b)
 
 static void wait_a_little(unsigned attempt)
 {
-    long ms = 200L << (attempt < 5 ? attempt : 5);
+    long ms = 100L << (attempt < 5 ? attempt : 5);
     struct timespec t = {ms / 1000, (ms % 1000) * 1000000L};
 
     (void)nanosleep(&t, NULL);
