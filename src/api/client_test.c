@@ -4,8 +4,12 @@
 #include "api/reflector.h"
 #include "base/cleanup.h"
 #include "base/mem.h"
+#include "base/file.h"
 #include "base/test.h"
 #include "net/http_server.h"
+#include "net/x509.h"
+#include <errno.h>
+#include <stdlib.h>
 
 struct world {
     struct loop *loop;
@@ -299,6 +303,96 @@ TEST(recorder_counts)
     assert_true(posts <= 25);
     recorder_free(r);
     world_end(&w);
+}
+
+/* ---- TLS, client certificates, tokens from files ---- */
+
+static void on_tls_request(struct http_exchange *x, void *arg)
+{
+    (void)arg;
+    const struct tls_peer *p = http_tls_peer(x);
+    char text[256];
+    (void)snprintf(text, sizeof(text), "{\"metadata\":{\"name\":\"%s|%.*s\"}}",
+                   p && p->verified ? p->cn : "", STR_FMT(http_header(x, "Authorization")));
+    http_respond(x, 200, "application/json", str_of(text));
+}
+
+struct pki {
+    char dir[64];
+    struct buf ca, ca_key, key;
+};
+
+static void put_certificate(struct pki *p, const char *cn, unsigned usages, const char *file)
+{
+    const char *ip = "127.0.0.1";
+    struct x509_names names = {.cn = cn, .ips = &ip, .n_ips = 1};
+    struct x509_sign s = {.ca_cert_pem = buf_str(&p->ca),
+                          .ca_key_pem = buf_str(&p->ca_key),
+                          .usages = usages,
+                          .validity_s = 3600};
+    struct buf b;
+    buf_init(&b, 1 << 16);
+    assert_int_equal(x509_issue(&s, buf_str(&p->key), &names, &b, NULL), 0);
+    (void)buf_add_str(&b, buf_str(&p->key));
+    cleanup_free char *path = path_join(p->dir, file);
+    assert_int_equal(file_write_atomic(path, 0600, buf_str(&b), NULL), 0);
+    buf_fini(&b);
+}
+
+TEST(certificates_and_tokens_are_read_anew)
+{
+    struct pki p = {.dir = "/tmp/skiff-api-test-XXXXXX"};
+    struct world w = {.loop = loop_new()};
+    assert_non_null(mkdtemp(p.dir));
+    buf_init(&p.ca, 1 << 16);
+    buf_init(&p.ca_key, 1 << 16);
+    buf_init(&p.key, 1 << 16);
+    assert_int_equal(x509_key_generate(X509_KEY_ECDSA_P256, &p.ca_key, NULL), 0);
+    assert_int_equal(x509_key_generate(X509_KEY_ECDSA_P256, &p.key, NULL), 0);
+    assert_int_equal(x509_ca_create(buf_str(&p.ca_key), "ca", 86400, &p.ca, NULL), 0);
+    put_certificate(&p, "server", X509_SERVER_AUTH, "server.pem");
+    put_certificate(&p, "first", X509_CLIENT_AUTH, "client.pem");
+    cleanup_free char *server = path_join(p.dir, "server.pem"),
+                      *client = path_join(p.dir, "client.pem"), *token = path_join(p.dir, "token");
+    assert_int_equal(file_write_atomic(token, 0600, STR("t1\n"), NULL), 0);
+    struct tls_server_config tc = {
+        .cert = {.path = server}, .key = {.path = server}, .client_ca = {.data = buf_str(&p.ca)}};
+    struct tls_server *tls = NULL;
+    assert_int_equal(tls_server_new(&tc, &tls, NULL), 0);
+    struct http_server_config sc = {.on_request = on_tls_request};
+    w.server = http_server_new(w.loop, &sc);
+    assert_int_equal(http_server_listen_tcp(w.server, "127.0.0.1", 0, tls, NULL), 0);
+    cleanup_free char *url = xasprintf("https://127.0.0.1:%u", http_server_port(w.server));
+    struct kubeconfig k = {
+        .server = url, .ca_pem = p.ca.p, .cert_file = client, .key_file = client, .token_file = token};
+    assert_int_equal(kube_client_new(w.loop, &k, NULL, &w.client, NULL), 0);
+    kube_get(w.client, &k8s__pod__descriptor, "n", "p", on_result, &w, NULL);
+    UNTIL(&w, w.done);
+    put_certificate(&p, "second", X509_CLIENT_AUTH, "client.pem");
+    assert_int_equal(file_write_atomic(token, 0600, STR("t2"), NULL), 0);
+    assert_int_equal(kube_client_reload(w.client, NULL), 0);
+    w.done = false;
+    kube_get(w.client, &k8s__pod__descriptor, "n", "p", on_result, &w, NULL);
+    UNTIL(&w, w.done);
+    assert_string_equal(w.seen, "200|||first|Bearer t1 200|||second|Bearer t2 ");
+    kube_client_free(w.client);
+    /* another CA: refused, in words */
+    buf_clear(&p.ca);
+    assert_int_equal(x509_ca_create(buf_str(&p.key), "other", 86400, &p.ca, NULL), 0);
+    k.ca_pem = p.ca.p;
+    assert_int_equal(kube_client_new(w.loop, &k, NULL, &w.client, NULL), 0);
+    w.done = false;
+    w.seen[0] = 0;
+    kube_get(w.client, &k8s__pod__descriptor, "n", "p", on_result, &w, NULL);
+    UNTIL(&w, w.done);
+    assert_non_null(strstr(w.seen, "0|Transport|"));
+    assert_non_null(strstr(w.seen, "certificate"));
+    tls_server_unref(tls);
+    world_end(&w);
+    assert_int_equal(dir_remove_tree(p.dir, NULL), 0);
+    buf_fini(&p.ca);
+    buf_fini(&p.ca_key);
+    buf_fini(&p.key);
 }
 
 TEST_MAIN()
