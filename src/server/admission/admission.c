@@ -4,6 +4,7 @@
 #include "server/admission/kinds.h"
 #include "server/admission/names.h"
 #include "server/admission/pod.h"
+#include "server/admission/restrict.h"
 #include "server/admission/service.h"
 #include "server/admission/workload.h"
 #include "server/controllers/meta.h"
@@ -139,7 +140,7 @@ static int mutate_main(struct admission *a, struct admission_request *r, struct 
 
 int admission_mutate(struct admission *a, struct admission_request *r, struct admission_failure *f)
 {
-    if (namespace_lifecycle(a, r, f) < 0)
+    if (namespace_lifecycle(a, r, f) < 0 || restrict_node(r, f) < 0 || restrict_csr(&a->cfg, r, f) < 0)
         return -EPERM;
     if (r->op == ADMISSION_DELETE || !r->object || (r->subresource && *r->subresource))
         return 0;

@@ -193,4 +193,36 @@ TEST(secret_string_data)
     fake_fini(&fc);
 }
 
+static bool node_may(enum admission_op op, const char *resource, const char *sub, const char *ns, const char *text, const char *old)
+{
+    static const char *const groups[] = {"system:nodes"};
+    struct fake_cluster fc;
+    struct admission *a = admission_on(&fc);
+    json_t *o = text ? fake_json(text) : NULL, *was = old ? fake_json(old) : NULL;
+    struct admission_request r = {.op = op, .resource = resource, .kind = "X", .subresource = sub, .ns = ns, .name = "", .object = o,
+                                  .old = was, .user = "system:node:n1", .groups = groups, .n_groups = 1};
+    struct admission_failure f = {0};
+    bool ok = admission_mutate(a, &r, &f) == 0;
+
+    admission_failure_fini(&f);
+    json_decref(o);
+    json_decref(was);
+    admission_free(a);
+    fake_fini(&fc);
+    return ok;
+}
+
+TEST(kubelets_keep_to_their_own)
+{
+    assert_true(node_may(ADMISSION_CREATE, "nodes", "", "", "{'metadata':{'name':'n1'}}", NULL));
+    assert_false(node_may(ADMISSION_CREATE, "nodes", "", "", "{'metadata':{'name':'n2'}}", NULL));
+    assert_false(node_may(ADMISSION_CREATE, "pods", "", "default", "{'metadata':{'name':'p'},'spec':{'nodeName':'n1'}}", NULL));
+    assert_true(node_may(ADMISSION_UPDATE, "pods", "status", "default", "{'metadata':{'name':'p'},'spec':{'nodeName':'n1'}}",
+                         "{'metadata':{'name':'p'},'spec':{'nodeName':'n1'}}"));
+    assert_false(node_may(ADMISSION_UPDATE, "pods", "status", "default", "{'metadata':{'name':'p'},'spec':{'nodeName':'n2'}}",
+                          "{'metadata':{'name':'p'},'spec':{'nodeName':'n2'}}"));
+    assert_false(node_may(ADMISSION_DELETE, "pods", "", "default", NULL, "{'metadata':{'name':'p'},'spec':{'nodeName':'n2'}}"));
+    assert_true(node_may(ADMISSION_DELETE, "pods", "", "default", NULL, "{'metadata':{'name':'p'},'spec':{'nodeName':'n1'}}"));
+}
+
 TEST_MAIN()

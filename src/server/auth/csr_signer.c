@@ -202,6 +202,21 @@ const char *csr_approval_message(enum csr_recognized r)
     return "";
 }
 
+bool csr_asks_for_group(const json_t *csr, const char *group)
+{
+    struct x509_subject s = {0};
+    cleanup_buf struct buf pem;
+    bool found = false;
+
+    buf_init(&pem, 1 << 20);
+    if (parse_request(csr, &pem, &s, NULL) < 0)
+        return false;
+    for (size_t i = 0; i < s.n_orgs; i++)
+        found = found || streq(s.orgs[i], group);
+    x509_subject_fini(&s);
+    return found;
+}
+
 static unsigned usages_of(const json_t *csr)
 {
     unsigned out = 0;

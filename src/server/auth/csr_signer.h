@@ -29,5 +29,7 @@ int csr_sign(const json_t *csr, struct str ca_cert_pem, struct str ca_key_pem, i
              struct buf *ret_pem, struct error **err);
 /* Node a serving or client request is about ("system:node:X" of the user): X, or NULL. */
 const char *csr_requester_node(const json_t *csr);
+/* Is this group among the organizations of the request? */
+bool csr_asks_for_group(const json_t *csr, const char *group);
 /* Should the cleaner delete it now? */
 bool csr_expired(const json_t *csr, int64_t now_s);
