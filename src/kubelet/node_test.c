@@ -9,8 +9,10 @@
 #include "kubelet/bootstrap.h"
 #include "kubelet/certificate.h"
 #include "kubelet/lease.h"
+#include "kubelet/node.h"
 #include "kubelet/node_status.h"
 #include "kubelet/runtime_status.h"
+#include "net/http_client.h"
 #include "net/http_server.h"
 #include "net/x509.h"
 #include <stdlib.h>
@@ -78,6 +80,8 @@ static void csr_requests(struct world *w, struct http_exchange *x, struct str bo
         assert_int_equal(object_decode_json(&k8s__certificate_signing_request__descriptor, body,
                                             OBJECT_STRICT, &a, &q, NULL),
                          0);
+        if (!streq(w->csr_name, q->metadata->name))
+            str_replace(&w->cert_pem, NULL);
         str_replace(&w->csr_name, q->metadata->name);
         free(w->csr_pem);
         w->csr_pem = xstrndup((char *)q->spec->request.data, q->spec->request.len);
@@ -185,7 +189,7 @@ static void sign(struct world *w)
 {
     struct x509_sign s = {.ca_cert_pem = buf_str(&w->ca),
                           .ca_key_pem = buf_str(&w->ca_key),
-                          .usages = X509_CLIENT_AUTH,
+                          .usages = X509_CLIENT_AUTH | X509_SERVER_AUTH,
                           .validity_s = 86400};
     struct buf b, line;
     buf_init(&b, 1 << 16);
@@ -468,6 +472,94 @@ TEST(node_becomes_ready)
     lease_stop(lease);
     kube_client_free(c);
     world_end(w);
+}
+
+/* ---- all of it together ---- */
+
+static void no_pods(struct buf *b, void *arg)
+{
+    (void)arg;
+    (void)buf_add_z(b, "{\"kind\":\"PodList\",\"items\":[]}");
+}
+
+static void on_client(struct kube_client *c, void *arg)
+{
+    assert_non_null(c);
+    ((struct world *)arg)->done++;
+}
+
+static void on_answer(struct http_call *c, const struct http_result *r, void *arg)
+{
+    (void)c;
+    struct world *w = arg;
+    w->done += r->status == 200 ? 100 : 1000;
+}
+
+/* A port that was free a moment ago. */
+static int free_port(struct world *w)
+{
+    struct http_server_config hc = {.on_request = on_request};
+    struct http_server *s = http_server_new(w->loop, &hc);
+    assert_int_equal(http_server_listen_tcp(s, "127.0.0.1", 0, NULL, NULL), 0);
+    int port = http_server_port(s);
+    http_server_free(s);
+    return port;
+}
+
+TEST(node_from_token_to_served_certificate)
+{
+    struct world w;
+    world_begin(&w);
+    cleanup_free char *boot = path_join(w.dir, "b"), *kubeconfig = path_join(w.dir, "k");
+    cleanup_free char *socket = path_join(w.dir, "cri.sock");
+    struct kubeconfig k = {.server = w.url, .token = (char[]){"abc.def"}};
+    assert_int_equal(kubeconfig_write(&k, boot, NULL), 0);
+    w.cri = grpc_client_new(w.loop, socket);
+    struct kubelet_config cfg = {.kubeconfig = kubeconfig,
+                                 .bootstrap_kubeconfig = boot,
+                                 .root_dir = w.dir,
+                                 .hostname_override = (char[]){"n1"},
+                                 .node_ip = (char[]){"127.0.0.1"},
+                                 .address = (char[]){"127.0.0.1"},
+                                 .port = free_port(&w),
+                                 .anonymous = true,
+                                 .authorization_mode = (char[]){"AlwaysAllow"},
+                                 .rotate_certificates = true,
+                                 .server_tls_bootstrap = true,
+                                 .register_node = true};
+    static const struct node_ops ops = {.on_client = on_client, .pods_json = no_pods};
+    struct node *n = NULL;
+    assert_int_equal(node_start(w.loop, &cfg, w.cri, &ops, &w, &n, NULL), 0);
+    UNTIL(&w, w.watch && strstarts(w.csr_name, "node-csr-"));
+    sign(&w);
+    UNTIL(&w, w.done && w.watch && strstarts(w.csr_name, "csr-"));
+    assert_string_equal(node_name(n), "n1");
+    sign(&w);
+    /* served at last with what the CA signed */
+    cleanup_free char *served = path_join(w.dir, "pki/kubelet-server-current.pem");
+    UNTIL(&w, path_exists(served));
+    for (int i = 0; i < 3; i++)
+        loop_run_once(w.loop, 10);
+    struct tls_client_config tc = {.ca = {.data = buf_str(&w.ca)}};
+    struct tls_client *tls = NULL;
+    assert_int_equal(tls_client_new(&tc, &tls, NULL), 0);
+    cleanup_free char *url = xasprintf("https://127.0.0.1:%d", (int)cfg.port);
+    struct http_client_config hc = {.base_url = url, .tls = tls};
+    struct http_client *http = NULL;
+    assert_int_equal(http_client_new(w.loop, &hc, &http, NULL), 0);
+    struct http_call_spec spec = {.path = "/pods", .on_done = on_answer, .arg = &w};
+    assert_int_equal(http_call_start(http, &spec, NULL, NULL), 0);
+    UNTIL(&w, w.done > 1);
+    assert_int_equal(w.done, 101);
+    http_client_free(http);
+    tls_client_unref(tls);
+    /* a second kubelet finds the port taken and says so */
+    struct node *second = NULL;
+    cleanup_error struct error *err = NULL;
+    assert_true(node_start(w.loop, &cfg, w.cri, &ops, &w, &second, &err) < 0);
+    assert_non_null(strstr(error_message(err), "kubelet port"));
+    node_stop(n);
+    world_end(&w);
 }
 
 TEST_MAIN()

@@ -146,7 +146,6 @@ static void serve_log_files(struct request *q)
 static const struct route routes[] = {
     {"healthz", "healthz", serve_healthz, true},
     {"pods", "pods", serve_pods, true},
-    {"runningpods", "proxy", serve_pods, false},
     {"configz", "configz", serve_configz, false},
     {"containerLogs", "proxy", serve_logs, false},
     {"exec", "proxy", serve_exec, false},
