@@ -3,20 +3,5 @@
  * controllers and the scheduler beside it. It makes its own certificate authority when none is given.
  */
 #pragma once
-#include "base/error.h"
-struct server;
-struct cluster;
-struct loop;
-/* `skiff server`, with kube-apiserver's names for what both know. argv[0] is the program's name. */
+/* `skiff server`, with kube-apiserver's names for what both know. argv[0] is the program's name; returns the exit code. */
 int server_main(int argc, char **argv);
-
-/* For controllers and scheduler: objects in this process, the loop, the configuration, and changes. */
-struct cluster *server_cluster(struct server *s);
-struct loop *server_loop(struct server *s);
-struct server_settings {
-    const char *cluster_cidr, *service_cidr, *advertise_address;
-    int node_cidr_bits;             /* size of a node's pod subnet: 24 */
-    unsigned port;                  /* of the API */
-    const char *ca_cert_pem, *ca_key_pem; /* sign node certificates */
-};
-const struct server_settings *server_settings(const struct server *s);

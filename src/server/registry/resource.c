@@ -19,7 +19,7 @@ const struct resource resources[] = {
      .subs = SUB_STATUS | SUB_BINDING | SUB_EVICTION | SUB_STREAMS, .columns = columns_pods, .print = print_pods,
      .type = &k8s__pod__descriptor, .id = "pods"},
     {CORE, .kind = "Service", .plural = "services", .singular = "service", .short_names = {"svc"}, .namespaced = true,
-     .in_all = true, .subs = SUB_STATUS | SUB_PROXY, .columns = columns_services, .print = print_services,
+     .in_all = true, .subs = SUB_STATUS, .columns = columns_services, .print = print_services,
      .type = &k8s__service__descriptor, .id = "services"},
     {CORE, .kind = "Endpoints", .plural = "endpoints", .singular = "endpoints", .short_names = {"ep"},
      .namespaced = true, .columns = columns_endpoints, .print = print_endpoints, .type = &k8s__endpoints__descriptor,
