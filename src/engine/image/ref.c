@@ -165,13 +165,13 @@ int image_ref_parse(struct str text, struct image_ref *ret, struct error **err)
             return invalid(text, "invalid reference format", err);
         }
     }
-    if (path.n + domain.n > 255)
-        return invalid(text, "repository name must not be more than 255 characters", err);
     if (!domain.p && image_hex_ok(path) && !tag.p)
         return invalid(text, "cannot specify 64-byte hexadecimal strings as a name", err);
     if (!domain.p || str_eq_z(domain, "index.docker.io"))
         domain = STR("docker.io");
     bool library = str_eq_z(domain, "docker.io") && !memchr(path.p, '/', path.n);
+    if (domain.n + 1 + path.n + (library ? strlen("library/") : 0) > 255) /* as written out */
+        return invalid(text, "repository name must not be more than 255 characters", err);
     *ret = (struct image_ref){
         .domain = str_dup(domain),
         .path = library ? xasprintf("library/%.*s", STR_FMT(path)) : str_dup(path),
