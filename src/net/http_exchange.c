@@ -22,7 +22,7 @@ static int origin_form(struct str target, struct str *ret)
     return 0;
 }
 
-static int set_target(struct http_exchange *x, struct str target)
+int http_exchange_set_target(struct http_exchange *x, struct str target)
 {
     struct str segs[SEGMENTS_MAX], rest;
     struct str *copy;
@@ -67,18 +67,25 @@ static int fill(struct http_exchange *x, struct str head)
         return -417;
     http1_body_init(&x->conn->body, &h);
     x->body_done = x->conn->body.done;
-    return set_target(x, h.target);
+    return http_exchange_set_target(x, h.target);
 }
 
-int http_exchange_new(struct http_conn *c, struct str head, struct http_exchange **ret)
+struct http_exchange *http_exchange_alloc(struct http_conn *c)
 {
     struct http_exchange *x = xcalloc(1, sizeof *x);
-    int r;
 
     x->conn = c;
     arena_init(&x->arena, 2048);
     buf_init(&x->extra, 64 * 1024);
     buf_init(&x->body, 0);
+    return x;
+}
+
+int http_exchange_new(struct http_conn *c, struct str head, struct http_exchange **ret)
+{
+    struct http_exchange *x = http_exchange_alloc(c);
+    int r;
+
     r = fill(x, head);
     if (r < 0) {
         arena_fini(&x->arena);
@@ -229,14 +236,15 @@ static void say_continue(struct http_exchange *x)
     if (!x->expect_continue || x->body_done)
         return;
     x->expect_continue = false;
-    if (!x->begun)
+    if (x->h2 && !x->begun)
+        http2_stream_continue(x->h2);
+    else if (!x->begun)
         stream_write_str(x->conn->stream, STR("HTTP/1.1 100 Continue\r\n\r\n"));
 }
 
-/* Runs the callback for what was decoded. Returns -413 when it is too much. */
-static int deliver(struct http_exchange *x, struct str data)
+int http_exchange_deliver(struct http_exchange *x, struct str data, bool done)
 {
-    x->body_done = x->conn->body.done;
+    x->body_done = done;
     if (x->body_mode == BODY_STREAM) {
         if (data.n || x->body_done) {
             x->body_told = x->body_done;
@@ -261,20 +269,37 @@ ssize_t http_exchange_body(struct http_exchange *x, struct str in)
 
     if (r < 0)
         return r;
-    r = deliver(x, data);
+    r = http_exchange_deliver(x, data, x->conn->body.done);
     return r < 0 ? r : (ssize_t)used;
 }
 
 static void too_large(struct http_exchange *x)
 {
     struct http_conn *c = x->conn;
-    http_exchange_fn fn = x->on_abort;
+    struct http2_stream *st = x->h2;
 
-    x->ended = true;
-    if (fn)
-        fn(x, x->abort_arg);
-    http_exchange_finish(x);
-    http_conn_refuse(c, 413);
+    http_server_enter(c->server);
+    http_exchange_abort(x);
+    if (st && !c->gone) {
+        http2_stream_head(st, 413, NULL, STR_NULL, 0, true);
+        http2_stream_end(st);
+    } else if (!c->gone) {
+        http_conn_refuse(c, 413);
+    }
+    http_server_leave(c->server);
+}
+
+/* A reader is there: bytes that waited come from the loop or, with HTTP/2, from what was kept. */
+static void read_on(struct http_exchange *x)
+{
+    struct http_conn *c = x->conn;
+
+    if (x->h2) {
+        http2_stream_pump(x->h2);
+        return;
+    }
+    http_conn_arm(c);
+    stream_resume(c->stream);
 }
 
 void http_read_body(struct http_exchange *x, size_t max, http_body_fn fn, void *arg)
@@ -299,8 +324,7 @@ void http_read_body(struct http_exchange *x, size_t max, http_body_fn fn, void *
     if (x->body_length > 0)
         (void)buf_reserve(&x->body, x->body_length > 65536 ? 65536 : (size_t)x->body_length);
     say_continue(x);
-    http_conn_arm(c);
-    stream_resume(c->stream);
+    read_on(x);
 }
 
 static void told_no_body(struct http_exchange *x)
@@ -323,8 +347,7 @@ void http_stream_body(struct http_exchange *x, http_body_piece_fn fn, void *arg)
         told_no_body(x);
         return;
     }
-    http_conn_arm(x->conn);
-    stream_resume(x->conn->stream);
+    read_on(x);
 }
 
 void http_body_pause(struct http_exchange *x)
@@ -337,6 +360,5 @@ void http_body_resume(struct http_exchange *x)
     if (x->ended || x->conn->gone)
         return;
     x->body_paused = false;
-    http_conn_arm(x->conn);
-    stream_resume(x->conn->stream);
+    read_on(x);
 }

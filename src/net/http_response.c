@@ -35,8 +35,8 @@ void http_set_content_length(struct http_exchange *x, uint64_t n)
     x->length = n;
 }
 
-/* "Date: ...\r\n", made once a second. */
-static const char *date_line(void)
+/* Made once a second. */
+const char *http_date_line(void)
 {
     static char line[64];
     static time_t made;
@@ -66,10 +66,20 @@ static void add_framing(struct http_exchange *x, struct buf *b, int status)
 
 static void send_head(struct http_exchange *x, int status, const char *content_type, struct str body)
 {
-    cleanup_buf struct buf b;
+    cleanup_buf struct buf b = {0};
 
+    x->begun = true;
+    if (x->h2) {
+        x->no_body = x->head_method || status == 204 || status == 304;
+        http2_stream_head(x->h2, status, content_type, buf_str(&x->extra),
+                          x->has_length && status != 204 && status != 304 ? (int64_t)x->length : -1,
+                          x->no_body || (x->has_length && !x->length));
+        if (!x->no_body)
+            http2_stream_write(x->h2, body);
+        return;
+    }
     buf_init(&b, 256 * 1024);
-    (void)buf_printf(&b, "HTTP/1.1 %d %s\r\n%s", status, http_status_text(status), date_line());
+    (void)buf_printf(&b, "HTTP/1.1 %d %s\r\n%s", status, http_status_text(status), http_date_line());
     if (content_type)
         (void)buf_printf(&b, "Content-Type: %s\r\n", content_type);
     (void)buf_add_str(&b, buf_str(&x->extra));
@@ -80,12 +90,24 @@ static void send_head(struct http_exchange *x, int status, const char *content_t
     else if (x->minor == 0)
         (void)buf_add_z(&b, "Connection: keep-alive\r\n");
     (void)buf_add_z(&b, "\r\n");
-    x->begun = true;
     if (!x->no_body && body.n && body.n < 16384)
         (void)buf_add_str(&b, body);
     stream_write_str(x->conn->stream, buf_str(&b));
     if (!x->no_body && body.n >= 16384)
         stream_write_str(x->conn->stream, body);
+}
+
+/* The last byte was written. */
+static void response_over(struct http_exchange *x)
+{
+    struct http2_stream *st = x->h2;
+
+    if (!st) {
+        http_conn_next(x->conn);
+        return;
+    }
+    http_exchange_finish(x);
+    http2_stream_end(st);
 }
 
 void http_respond(struct http_exchange *x, int status, const char *content_type, struct str body)
@@ -99,7 +121,7 @@ void http_respond(struct http_exchange *x, int status, const char *content_type,
     http_set_content_length(x, body.n);
     send_head(x, status, content_type, body);
     x->chunked = false;
-    http_conn_next(x->conn);
+    response_over(x);
     http_server_leave(s);
 }
 
@@ -121,7 +143,8 @@ void http_respond_begin(struct http_exchange *x, int status, const char *content
     if (dead(x) || x->begun)
         return;
     send_head(x, status, content_type, STR_NULL);
-    http_conn_arm(x->conn);
+    if (!x->h2)
+        http_conn_arm(x->conn);
 }
 
 bool http_response_begun(const struct http_exchange *x)
@@ -139,6 +162,10 @@ void http_write(struct http_exchange *x, struct str data)
     if (x->has_length && data.n > x->length - x->written)
         data.n = (size_t)(x->length - x->written);
     x->written += data.n;
+    if (x->h2) {
+        http2_stream_write(x->h2, data);
+        return;
+    }
     if (x->chunked) {
         stream_write(st, head, http1_chunk_head(data.n, head));
         stream_write_str(st, data);
@@ -152,7 +179,9 @@ void http_write(struct http_exchange *x, struct str data)
 
 size_t http_write_pending(const struct http_exchange *x)
 {
-    return dead(x) ? 0 : stream_write_pending(x->conn->stream);
+    if (dead(x))
+        return 0;
+    return x->h2 ? http2_stream_pending(x->h2) : stream_write_pending(x->conn->stream);
 }
 
 void http_on_drain(struct http_exchange *x, http_exchange_fn fn, void *arg)
@@ -169,12 +198,12 @@ void http_end(struct http_exchange *x)
         return;
     s = x->conn->server;
     http_server_enter(s);
-    if (x->chunked && !x->no_body)
+    if (x->chunked && !x->no_body && !x->h2)
         stream_write(x->conn->stream, "0\r\n\r\n", 5);
     if (x->has_length && !x->no_body && x->written < x->length)
         http_abort(x);
     else
-        http_conn_next(x->conn);
+        response_over(x);
     http_server_leave(s);
 }
 
@@ -187,7 +216,10 @@ void http_abort(struct http_exchange *x)
         return;
     http_server_enter(s);
     http_exchange_finish(x);
-    stream_free(http_conn_detach(c));
+    if (x->h2)
+        http2_stream_reset(x->h2);
+    else
+        stream_free(http_conn_detach(c));
     http_server_leave(s);
 }
 
@@ -213,11 +245,11 @@ struct stream *http_upgrade(struct http_exchange *x, const char *protocol, const
 {
     cleanup_buf struct buf b;
 
-    if (dead(x) || x->begun)
+    if (dead(x) || x->begun || x->h2)
         return NULL;
     buf_init(&b, 128 * 1024);
     (void)buf_printf(&b, "HTTP/1.1 101 Switching Protocols\r\n%sUpgrade: %s\r\nConnection: Upgrade\r\n",
-                     date_line(), protocol);
+                     http_date_line(), protocol);
     (void)buf_add_str(&b, buf_str(&x->extra));
     (void)buf_add_z(&b, "\r\n");
     return hand_over(x, &b, ev, arg);
@@ -228,10 +260,10 @@ struct stream *http_hijack(struct http_exchange *x, int status, const char *cont
 {
     cleanup_buf struct buf b;
 
-    if (dead(x) || x->begun)
+    if (dead(x) || x->begun || x->h2)
         return NULL;
     buf_init(&b, 128 * 1024);
-    (void)buf_printf(&b, "HTTP/1.1 %d %s\r\n%s", status, http_status_text(status), date_line());
+    (void)buf_printf(&b, "HTTP/1.1 %d %s\r\n%s", status, http_status_text(status), http_date_line());
     if (content_type)
         (void)buf_printf(&b, "Content-Type: %s\r\n", content_type);
     (void)buf_add_str(&b, buf_str(&x->extra));

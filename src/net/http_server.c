@@ -73,7 +73,7 @@ static int64_t conn_allowance(const struct http_conn *c)
 
     switch (c->state) {
     case CONN_IDLE:
-        return cfg->idle_timeout_ms;
+        return cfg->idle_timeout_ms; /* HTTP/2: no stream open */
     case CONN_HEAD:
         return cfg->head_timeout_ms;
     case CONN_SKIP:
@@ -91,21 +91,24 @@ static uint64_t conn_progress(const struct http_conn *c)
     return stream_bytes_in(c->stream) + stream_bytes_out(c->stream);
 }
 
+void http_exchange_abort(struct http_exchange *x)
+{
+    http_exchange_fn fn = x->on_abort;
+
+    if (x->ended)
+        return;
+    http_exchange_finish(x);
+    if (fn)
+        fn(x, x->abort_arg);
+}
+
 static void conn_abort(struct http_conn *c)
 {
-    struct http_exchange *x = c->x;
-
     http_server_enter(c->server);
-    if (x) {
-        http_exchange_fn fn = x->on_abort;
-        void *arg = x->abort_arg;
-
-        x->ended = true;
-        if (fn)
-            fn(x, arg);
-        if (!c->gone && c->x == x)
-            http_exchange_finish(x);
-    }
+    if (c->x)
+        http_exchange_abort(c->x);
+    if (c->h2)
+        http2_conn_free(TAKE(c->h2));
     http_server_leave(c->server);
 }
 
@@ -130,6 +133,8 @@ static void on_conn_timer(struct loop_timer *t)
     http_server_enter(s);
     if (c->state == CONN_HEAD)
         http_conn_refuse(c, 408);
+    else if (c->state == CONN_IDLE && c->h2)
+        http2_conn_goaway(c->h2);
     else if (c->state == CONN_BUSY && c->x && !c->x->begun && !stream_write_pending(c->stream)) {
         conn_abort(c);
         if (!c->gone)
@@ -182,6 +187,7 @@ struct stream *http_conn_detach(struct http_conn *c)
         return NULL;
     c->gone = true;
     c->stream = NULL;
+    http2_conn_free(TAKE(c->h2));
     loop_timer_stop(&c->timer);
     list_remove(&c->link);
     list_add_tail(&s->dead_conns, &c->link);
@@ -355,9 +361,26 @@ static size_t on_conn_data(struct stream *st, struct str data, void *arg)
 
     (void)st;
     http_server_enter(s);
-    conn_data_loop(c, data, &used);
+    if (!c->h2) {
+        conn_data_loop(c, data, &used);
+    } else {
+        used = data.n;
+        if (http2_conn_feed(c->h2, data) < 0 && !c->gone) {
+            conn_abort(c);
+            if (!c->gone)
+                http_conn_close(c, false);
+        }
+    }
     http_server_leave(s);
     return used;
+}
+
+static void on_conn_open(struct stream *st, void *arg)
+{
+    struct http_conn *c = arg;
+
+    if (streq(stream_alpn(st), "h2"))
+        c->h2 = http2_conn_new(c);
 }
 
 static void on_conn_end(struct http_conn *c)
@@ -391,6 +414,8 @@ static void on_conn_drain(struct stream *st, void *arg)
 
     (void)st;
     http_server_enter(s);
+    if (c->h2)
+        http2_conn_drained(c->h2);
     if (x && !x->ended && x->on_drain)
         x->on_drain(x, x->drain_arg);
     http_server_leave(s);
@@ -398,7 +423,8 @@ static void on_conn_drain(struct stream *st, void *arg)
 
 static void add_conn(struct http_server *s, int fd, struct tls_server *tls)
 {
-    static const struct stream_events ev = {.on_data = on_conn_data,
+    static const struct stream_events ev = {.on_open = on_conn_open,
+                                            .on_data = on_conn_data,
                                             .on_eof = on_conn_eof,
                                             .on_drain = on_conn_drain,
                                             .on_close = on_conn_close};
@@ -474,6 +500,8 @@ int http_server_listen_tcp(struct http_server *s, const char *address, uint16_t 
     if (r < 0)
         return r;
     hl->tls = tls ? tls_server_ref(tls) : NULL;
+    if (tls)
+        tls_server_default_alpn(tls, "h2,http/1.1");
     s->listeners_n++;
     return 0;
 }
@@ -526,6 +554,8 @@ void http_server_drain(struct http_server *s)
     list_for_safe(n, &s->conns) {
         struct http_conn *c = container_of(n, struct http_conn, link);
 
+        if (c->h2)
+            http2_conn_goaway(c->h2);
         if (c->state == CONN_IDLE)
             http_conn_close(c, false);
     }

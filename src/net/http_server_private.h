@@ -44,6 +44,7 @@ struct http_conn {
     struct loop_timer timer;
     struct mono timer_at, deadline; /* when the timer fires; when time is up (ns 0: never) */
     uint64_t progress;              /* bytes moved when the deadline was set */
+    struct http2_conn *h2; /* HTTP/2 spoken here; then x and the body decoder are not used */
     bool gone, unix_peer;
 };
 
@@ -52,6 +53,7 @@ enum http_body_mode { BODY_UNREAD, BODY_COLLECT, BODY_STREAM };
 struct http_exchange {
     struct list link; /* when dead */
     struct http_conn *conn;
+    struct http2_stream *h2; /* NULL: HTTP/1 */
     struct arena arena;
     struct str method, path, query;
     const struct str *segments;
@@ -91,6 +93,32 @@ void http_exchange_finish(struct http_exchange *x);
 void http_conn_refuse(struct http_conn *c, int status);
 /* http_exchange.c */
 int http_exchange_new(struct http_conn *c, struct str head, struct http_exchange **ret);
+/* Bare exchange, for HTTP/2 to fill; and its path and query. 0 or a negative status. */
+struct http_exchange *http_exchange_alloc(struct http_conn *c);
+int http_exchange_set_target(struct http_exchange *x, struct str target);
+/* Hands decoded bytes to whoever reads the body; -413 when it is too much. */
+int http_exchange_deliver(struct http_exchange *x, struct str data, bool done);
 /* Offers body bytes; returns how many were taken. A negative result is a protocol error. */
 ssize_t http_exchange_body(struct http_exchange *x, struct str data);
 bool http_exchange_wants_body(const struct http_exchange *x);
+/* "Date: ...\r\n" */
+const char *http_date_line(void);
+/* Calls on_abort, once, and finishes the exchange. */
+void http_exchange_abort(struct http_exchange *x);
+/* http2_server.c */
+struct http2_conn *http2_conn_new(struct http_conn *c);
+void http2_conn_free(struct http2_conn *h); /* aborts what is on; NULL accepted */
+size_t http2_conn_streams(const struct http2_conn *h);
+/* Takes all; negative: beyond repair. */
+int http2_conn_feed(struct http2_conn *h, struct str in);
+void http2_conn_drained(struct http2_conn *h); /* the connection takes more bytes */
+void http2_conn_goaway(struct http2_conn *h);
+void http2_stream_pump(struct http2_stream *st); /* body bytes kept for a reader who is there now */
+void http2_stream_continue(struct http2_stream *st);
+/* Head of the response; no_body: ends with it. */
+void http2_stream_head(struct http2_stream *st, int status, const char *content_type, struct str extra,
+                       int64_t length, bool no_body);
+void http2_stream_write(struct http2_stream *st, struct str data);
+size_t http2_stream_pending(const struct http2_stream *st);
+void http2_stream_end(struct http2_stream *st);
+void http2_stream_reset(struct http2_stream *st);

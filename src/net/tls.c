@@ -295,7 +295,7 @@ static SSL_CTX *ctx_base(struct tls_context *c)
     (void)SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
     (void)SSL_CTX_set_num_tickets(ctx, 0);
     SSL_CTX_set_default_passwd_cb(ctx, no_passphrase);
-    if (c->server && c->alpn_n)
+    if (c->server)
         SSL_CTX_set_alpn_select_cb(ctx, select_alpn, c);
     return ctx;
 }
@@ -440,6 +440,12 @@ void tls_server_unref(struct tls_server *t)
         return;
     context_fini(&t->c);
     free(t);
+}
+
+void tls_server_default_alpn(struct tls_server *t, const char *alpn)
+{
+    if (!t->c.alpn_n)
+        alpn_wire(&t->c, alpn);
 }
 
 struct wall tls_server_not_after(const struct tls_server *t)

@@ -38,6 +38,8 @@ bool tls_server_files_changed(const struct tls_server *t);
 int tls_server_reload_files(struct tls_server *t, struct error **err);
 struct tls_server *tls_server_ref(struct tls_server *t);
 void tls_server_unref(struct tls_server *t); /* NULL accepted */
+/* Sets the ALPN list of a context that was made without one. */
+void tls_server_default_alpn(struct tls_server *t, const char *alpn);
 /* End of the served certificate's life. */
 struct wall tls_server_not_after(const struct tls_server *t);
 
