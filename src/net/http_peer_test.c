@@ -75,7 +75,7 @@ static const char *run(struct run *r, const char *const *argv)
     return r->out;
 }
 
-#define CURL(...) run(&r, (const char *const[]){"curl", "-sS", "--noproxy", "*", "--cacert", ca, __VA_ARGS__, NULL})
+#define CURL(...) run(&r, (const char *const[]){"curl", "-sS", "--noproxy", "*", "--cacert", ca, version, __VA_ARGS__, NULL})
 
 static char ca[64], cert[64], key[64];
 
@@ -148,7 +148,7 @@ static void end(struct run *r)
     loop_free(l);
 }
 
-TEST(curl)
+static void with_curl(const char *version)
 {
     char url[128], file[64], sock[64];
     struct run r = {0};
@@ -157,7 +157,7 @@ TEST(curl)
     begin();
     (void)snprintf(sock, sizeof sock, "%s/sock", dir);
     assert_string_equal(CURL(tls), "hello from /\n");
-    assert_non_null(strstr(CURL("-I", tls), "X-Path: yes"));
+    assert_non_null(strcasestr(CURL("-I", tls), "X-Path: yes"));
     assert_string_equal(CURL("--unix-socket", sock, "http://x/a"), "hello from /a\n");
     (void)snprintf(url, sizeof url, "%swho", tls);
     assert_string_equal(CURL(url), "nobody unverified\n");
@@ -175,6 +175,16 @@ TEST(curl)
     assert_string_equal(CURL("-T", file, "-H", "Transfer-Encoding: chunked", url), "20971520\n");
     assert_string_equal(CURL("--unix-socket", sock, "-T", file, "http://x/upload"), "20971520\n");
     end(&r);
+}
+
+TEST(curl_http1)
+{
+    with_curl("--http1.1");
+}
+
+TEST(curl_http2)
+{
+    with_curl("--http2");
 }
 
 TEST(s_client)
