@@ -96,6 +96,11 @@ static void add_subs(json_t *list, const struct resource *r)
     }
 }
 
+static bool is_stored(const struct resource *r, const struct served *v)
+{
+    return str_eq_z(v->group, r->group) && str_eq_z(v->version, r->version);
+}
+
 static json_t *resource_list(const struct served *v)
 {
     cleanup_free char *gv = api_version_of(v);
@@ -108,7 +113,12 @@ static json_t *resource_list(const struct served *v)
         if (!resource_serves(r, v->group, v->version))
             continue;
         o = json_pack("{s:s, s:s, s:b, s:s, s:o, s:o}", "name", r->plural, "singularName", r->singular, "namespaced",
-                      r->namespaced, "kind", r->kind, "verbs", verbs_of(r), "shortNames", texts(r->short_names, 3));
+                      r->namespaced, "kind", r->kind, "verbs", verbs_of(r));
+        if (!is_stored(r, v)) { /* short names mean the resource where it is stored, or clients would list it twice */
+            (void)json_array_append_new(list, o);
+            continue;
+        }
+        (void)json_object_set_new(o, "shortNames", texts(r->short_names, 3));
         if (r->in_all)
             (void)json_object_set_new(o, "categories", json_pack("[s]", "all"));
         (void)json_array_append_new(list, o);
@@ -159,11 +169,13 @@ static json_t *aggregated_resource(const struct resource *r, const struct served
 {
     cleanup_free char *group = str_dup(v->group), *version = str_dup(v->version);
     json_t *list = json_array();
-    json_t *o = json_pack("{s:s, s:o, s:s, s:s, s:o, s:o}", "resource", r->plural, "responseKind",
+    json_t *o = json_pack("{s:s, s:o, s:s, s:s, s:o}", "resource", r->plural, "responseKind",
                           kind_of(group, version, r->kind), "scope", r->namespaced ? "Namespaced" : "Cluster",
-                          "singularResource", r->singular, "verbs", verbs_of(r), "shortNames", texts(r->short_names, 3));
+                          "singularResource", r->singular, "verbs", verbs_of(r));
 
-    if (r->in_all)
+    if (is_stored(r, v))
+        (void)json_object_set_new(o, "shortNames", texts(r->short_names, 3));
+    if (r->in_all && is_stored(r, v))
         (void)json_object_set_new(o, "categories", json_pack("[s]", "all"));
     for (size_t i = 0; i < ARRAY_LEN(subs); i++)
         if (r->subs & subs[i].flag)

@@ -5,6 +5,7 @@
 #include "codec/yaml.h"
 #include "server/controllers/meta.h"
 #include "server/http/api.h"
+#include "server/http/wire.h"
 #include "server/registry/patch.h"
 #include <errno.h>
 #include <stdlib.h>
@@ -23,17 +24,21 @@ static bool read_value(struct api_request *q, struct str body, json_t **ret)
     struct api_status st = {0};
     int r;
 
-    if (memmem(type.p ? type.p : "", type.n, "protobuf", 8) || memmem(type.p ? type.p : "", type.n, "cbor", 4)) {
-        (void)status_set(&st, 415, "UnsupportedMediaType", "the body of the request was in an unknown format - accepted media "
-                                                           "types include: application/json, application/yaml");
-        answer_status(q, &st);
-        return false;
-    }
-    r = memmem(type.p ? type.p : "", type.n, "yaml", 4) ? yaml_parse(body, API_BODY_MAX, "request body", ret, &err)
-                                                        : json_parse(body, API_BODY_MAX, "request body", ret, &err);
+    if (http_content_type_is(type, "application/cbor"))
+        r = error_set(&err, ENOTSUP, "the body of the request was in an unknown format - accepted media types include: "
+                                     "application/json, application/yaml, " WIRE_CONTENT_TYPE);
+    else if (http_content_type_is(type, WIRE_CONTENT_TYPE))
+        r = wire_to_json(body, ret, &err);
+    else if (memmem(type.p ? type.p : "", type.n, "yaml", 4))
+        r = yaml_parse(body, API_BODY_MAX, "request body", ret, &err);
+    else
+        r = json_parse(body, API_BODY_MAX, "request body", ret, &err);
     if (r == 0)
         return true;
-    (void)status_bad(&st, "%s", error_message(err));
+    if (r == -ENOTSUP)
+        (void)status_set(&st, 415, "UnsupportedMediaType", "%s", error_message(err));
+    else
+        (void)status_bad(&st, "%s", error_message(err));
     answer_status(q, &st);
     return false;
 }
