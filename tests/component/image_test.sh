@@ -85,6 +85,27 @@ for row in "badblob:digest mismatch" "short:transfer closed" "long:more bytes co
     say "no image after ${row%%:*}" $?
 done
 
+# ---- a stock registry server ----
+stock=$(command -v docker-registry || true)
+if [ -z "$stock" ] && ls "$IMAGES"/debs/docker-registry_*.deb >/dev/null 2>&1; then
+    dpkg-deb -x "$IMAGES"/debs/docker-registry_*.deb "$top/stock" && stock=$top/stock/usr/bin/docker-registry
+fi
+if [ -n "$stock" ]; then
+    port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+    printf 'version: 0.1\nlog: {level: error}\nstorage:\n  filesystem: {rootdirectory: %s}\nhttp: {addr: 127.0.0.1:%s}\n' "$top/stored" "$port" >"$top/stock.yml"
+    "$stock" serve "$top/stock.yml" >"$top/stock.log" 2>&1 &
+    pids="$pids $!"
+    for i in $(seq 100); do curl -sf "http://127.0.0.1:$port/v2/" >/dev/null && break; sleep 0.05; done
+    "$here/image_push.py" "$IMAGES/nginx.tar" "127.0.0.1:$port" it/nginx v1 >"$top/out" 2>&1
+    say "push to a stock registry" $?
+    root=$top/stocked
+    ok "pull from a stock registry" pull "127.0.0.1:$port/it/nginx:v1"
+    diff -r "$top/a/layers" "$root/layers" >"$top/out" 2>&1
+    say "the same layers" $?
+    fails_with "tag that the stock registry does not have" ":v2: not found" pull "127.0.0.1:$port/it/nginx:v2"
+    fails_with "repository that the stock registry does not have" "it/none:latest: not found" pull "127.0.0.1:$port/it/none"
+fi
+
 # ---- mounts ----
 root=$top/a
 "$TOOL" mount "$root" "$reg/plain:v1" "$top/rw" "$top/mnt" && grep -q "Welcome to nginx" "$top/mnt/usr/share/nginx/html/index.html" &&

@@ -92,10 +92,15 @@ void challenge_parse(struct str header, struct challenge *best)
     struct challenge now = {0};
 
     for (;;) {
-        skip(&c, " \t,");
+        skip(&c, " \t,=");
         struct str word = token(&c);
-        if (!word.n)
+        if (!word.n && !c.s.n)
             break;
+        if (!word.n) { /* not a token: go on behind it */
+            c.s.p++;
+            c.s.n--;
+            continue;
+        }
         skip(&c, " \t");
         if (c.s.n && *c.s.p == '=') {
             c.s.p++;

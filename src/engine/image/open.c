@@ -52,7 +52,9 @@ static int lock_root(struct image_store *s, struct error **err)
     cleanup_free char *path = path_join(s->images_dir, "lock");
     int r = file_lock_pid(path, &s->lock_fd, err);
 
-    return r < 0 ? error_wrap(err, "image store %s", s->cfg.data_root) : 0;
+    if (r < 0 && err)
+        (void)error_wrap(err, "image store %s", s->cfg.data_root);
+    return r;
 }
 
 struct blob_sweep {

@@ -83,7 +83,7 @@ static int entry_new(struct image_store *s, struct image_record *r, struct image
         if (code == 0)
             e->im.size_bytes += l->size_bytes;
         else
-            error_wrap(err, "image %s: layer %.12s", e->im.id, e->im.layers.v[i]);
+            (void)error_wrap(err, "image %s: layer %.12s", e->im.id, e->im.layers.v[i]);
     }
     if (code < 0)
         image_entry_free(e);

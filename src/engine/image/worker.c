@@ -4,11 +4,13 @@
 #include "base/sha256.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <locale.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 
 void worker_send(const struct buf *b)
 {
@@ -78,6 +80,22 @@ static int clean(void)
     return dir_each(".", clean_one, NULL, NULL) < 0;
 }
 
+/* What unpacking as root takes, and no more: owners, modes, devices, file capabilities, trusted attributes. */
+static void drop_capabilities(void)
+{
+    static const int kept[] = {CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_FSETID, CAP_MKNOD, CAP_SETFCAP, CAP_SYS_ADMIN};
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct now[2] = {0}, less[2] = {0};
+
+    if (syscall(SYS_capget, &header, now) < 0)
+        return;
+    for (size_t i = 0; i < ARRAY_LEN(kept); i++)
+        less[kept[i] / 32].permitted |= now[kept[i] / 32].permitted & (1u << (kept[i] % 32));
+    for (size_t i = 0; i < ARRAY_LEN(less); i++)
+        less[i].effective = less[i].permitted;
+    (void)syscall(SYS_capset, &header, less);
+}
+
 static int run(void)
 {
     static char packet[MESSAGE_MAX];
@@ -116,6 +134,7 @@ int image_worker_main(int argc, char **argv)
     (void)setrlimit(RLIMIT_CORE, &none);
     (void)prctl(PR_SET_DUMPABLE, 0);
     (void)umask(022);
+    drop_capabilities();
     if (argc == 2 && streq(argv[1], "clean"))
         return clean();
     if (argc == 2 && streq(argv[1], "run"))
