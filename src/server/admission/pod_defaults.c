@@ -12,6 +12,13 @@ static void int_default(json_t *o, const char *key, int64_t n)
     json_default(o, key, json_integer(n));
 }
 
+/* For fields where upstream cannot tell 0 from absent. */
+static void count_default(json_t *o, const char *key, int64_t n)
+{
+    if (json_int_or(o, key, 0) == 0)
+        json_object_set_new(o, key, json_integer(n));
+}
+
 /* "latest" or no tag and no digest is pulled always. */
 static const char *pull_policy(const char *image)
 {
@@ -35,10 +42,10 @@ static void probe_default(json_t *probe)
 {
     if (!json_is_object(probe))
         return;
-    int_default(probe, "timeoutSeconds", 1);
-    int_default(probe, "periodSeconds", 10);
-    int_default(probe, "successThreshold", 1);
-    int_default(probe, "failureThreshold", 3);
+    count_default(probe, "timeoutSeconds", 1);
+    count_default(probe, "periodSeconds", 10);
+    count_default(probe, "successThreshold", 1);
+    count_default(probe, "failureThreshold", 3);
     http_default(json_object_get(probe, "httpGet"));
     if (json_is_object(json_object_get(probe, "grpc")))
         text_default(json_object_get(probe, "grpc"), "service", "");

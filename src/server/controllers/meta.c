@@ -108,8 +108,9 @@ json_t *json_array_need(json_t *o, const char *key)
 void json_default(json_t *o, const char *key, json_t *v)
 {
     const json_t *have = json_object_get(o, key);
+    bool blank = json_is_string(v) && json_is_string(have) && json_string_length(have) == 0;
 
-    if (have && !json_is_null(have))
+    if (have && !json_is_null(have) && !blank)
         json_decref(v);
     else
         json_object_set_new(o, key, v);

@@ -24,7 +24,7 @@ struct wall json_wall(const json_t *text); /* zero when absent or malformed */
 /* writing */
 json_t *json_object_need(json_t *o, const char *key); /* member object, made when absent; borrowed */
 json_t *json_array_need(json_t *o, const char *key);
-/* Sets when the key is absent or null. Takes v. */
+/* Sets when the key is absent or null, and a text when it is empty. Takes v. */
 void json_default(json_t *o, const char *key, json_t *v);
 void json_set_text(json_t *o, const char *key, const char *text);
 void json_set_int(json_t *o, const char *key, int64_t v);

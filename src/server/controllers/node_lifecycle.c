@@ -9,10 +9,10 @@
 #define LEASE_NS "kube-node-lease"
 #define GRACE_MS (50 * 1000) /* upstream's node-monitor-grace-period */
 
-/* When this process last saw a node's Lease renewed: clocks of nodes are not trusted. */
+/* When this process last saw a node's Lease or status renewed: clocks of nodes are not trusted. */
 struct heartbeat {
     struct mono at;
-    char renew[WALL_TEXT];
+    char renew[WALL_TEXT], status[WALL_TEXT]; /* the Lease's and the Ready condition's times */
 };
 
 static void begin(struct controller *c)
@@ -40,31 +40,42 @@ static struct heartbeat *beat_of(struct controller *c, const char *node)
     return h;
 }
 
-/* A renewal is only noted; the node is looked at when it was overdue, or when its time is up. */
+/* A renewal is only noted; true when the node was overdue and should be looked at. */
+static bool heard(struct heartbeat *h, char *last, const char *now)
+{
+    bool overdue;
+
+    if (!*now || !strncmp(last, now, WALL_TEXT - 1))
+        return false;
+    (void)snprintf(last, WALL_TEXT, "%s", now);
+    overdue = mono_ms_since(h->at) > GRACE_MS;
+    h->at = mono_now();
+    return overdue;
+}
+
 static void on_lease(struct controller *c, enum cluster_change what, const json_t *lease)
 {
-    const char *renew = strna(json_text_at(lease, "spec", "renewTime", NULL));
     struct heartbeat *h;
-    bool overdue;
 
     if (what == CLUSTER_DELETED || !streq(meta_namespace(lease), LEASE_NS))
         return;
     h = beat_of(c, meta_name(lease));
-    if (streq(h->renew, renew))
-        return;
-    (void)snprintf(h->renew, sizeof(h->renew), "%s", renew);
-    overdue = mono_ms_since(h->at) > GRACE_MS;
-    h->at = mono_now();
-    if (overdue)
+    if (heard(h, h->renew, strna(json_text_at(lease, "spec", "renewTime", NULL))))
         queue_add(&c->queue, meta_name(lease));
 }
 
 static void on_node(struct controller *c, enum cluster_change what, const json_t *node)
 {
-    if (what == CLUSTER_DELETED)
+    const json_t *ready = condition_get(json_at(node, "status", "conditions", NULL), "Ready");
+    struct heartbeat *h;
+
+    if (what == CLUSTER_DELETED) {
         free(map_remove(c->env->nodes, meta_name(node)));
-    else
-        queue_add(&c->queue, meta_name(node));
+        return;
+    }
+    h = beat_of(c, meta_name(node));
+    (void)heard(h, h->status, strna(json_text_at(ready, "lastHeartbeatTime", NULL)));
+    queue_add(&c->queue, meta_name(node));
 }
 
 /* All conditions the kubelet reports become Unknown; true when any changed. */
