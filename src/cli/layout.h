@@ -1,6 +1,7 @@
 /* Where a skiff node keeps its files. One place, so that `up` and `reset` cannot disagree. */
 #pragma once
 #include "base/error.h"
+#include <stdbool.h>
 struct layout {
     char *data; /* /var/lib/skiff: store, images, certificates, kubelet state */
     char *run;  /* /run/skiff: sockets, locks, namespaces; gone after a reboot */
