@@ -11,6 +11,7 @@
 #include <stdio.h>
 
 #define LINK_PREFIX "vsk"
+#define SUBNET_ENV "/run/flannel/subnet.env"
 #define SUBNET_ENV_MAX 4096
 
 void network_link_name(const char *id, char out[static IFNAMSIZ])
@@ -112,13 +113,14 @@ int network_set_pod_cidr(struct network *n, const char *cidr, struct error **err
     return 0;
 }
 
+/* One of the overlay's outputs; members it lacks stay as they are. */
 void network_read_subnet_env(struct network *n, const char *path)
 {
     cleanup_buf struct buf text = {0};
     cleanup_free char *subnet = NULL;
     struct str rest;
 
-    if (n->subnet.bits || file_read(path, SUBNET_ENV_MAX, &text, NULL) < 0)
+    if (file_read(path, SUBNET_ENV_MAX, &text, NULL) < 0)
         return;
     for (rest = buf_str(&text); rest.p;) {
         struct str value = str_trim(str_split(&rest, '\n')), key = str_split(&value, '=');
@@ -137,7 +139,7 @@ void network_read_subnet_env(struct network *n, const char *path)
             n->masquerade = false; /* the overlay does it */
         }
     }
-    if (subnet && network_set_pod_cidr(n, subnet, NULL) < 0)
+    if (subnet && !n->subnet.bits && network_set_pod_cidr(n, subnet, NULL) < 0)
         log_warn("network", "no usable FLANNEL_SUBNET", "file", path, NULL);
 }
 
@@ -200,13 +202,15 @@ static void bridge_sysctl(const struct network *n, const char *name, const char 
 
 static int bridge_up(struct network *n, struct error **err)
 {
-    struct rtnl_link_spec spec = {.kind = "bridge", .name = n->bridge, .mtu = n->mtu, .up = true};
+    struct rtnl_link_spec spec = {.kind = "bridge", .name = n->bridge, .up = true};
     struct rtnl_link l;
     int r;
 
     r = rtnl_link_get(n->rtnl, n->bridge, &l, NULL);
     if (n->up && r == 0)
         return 0;
+    network_read_subnet_env(n, SUBNET_ENV); /* its MTU, and what not to masquerade */
+    spec.mtu = n->mtu;
     if (r == -ENODEV) {
         r = rtnl_link_create(n->rtnl, &spec, err);
         if (r == 0)
