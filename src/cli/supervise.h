@@ -5,6 +5,7 @@
  */
 #pragma once
 #include "cli/roles.h"
+#include <sys/types.h>
 /* Takes over argv after "node". Returns the exit code. */
 int supervise_main(int argc, char **argv);
 /* Starts a supervisor in the background, detached from the terminal. Its own log is <log>/node.log. */
