@@ -77,7 +77,7 @@ static void drop_empty(json_t *v)
     json_object_foreach_safe(v, tmp, k, item) {
         bool empty = json_is_string(item) && json_string_length(item) == 0;
 
-        empty |= streq(k, "hostPort") && json_integer_value(item) == 0;
+        empty |= (streq(k, "hostPort") || streq(k, "generation")) && json_integer_value(item) == 0;
         empty |= streq(k, "creationTimestamp") && streq(json_string_value(item), "1970-01-01T00:00:00Z");
         if (empty)
             (void)json_object_del(v, k);
