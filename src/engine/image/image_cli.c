@@ -62,15 +62,18 @@ int image_cli_local_load(struct image_cli *c, const char *file)
     struct error *err = NULL;
     int fd = image_cli_open(file, &err);
 
-    return local_run(c, &l, fd < 0 ? fd : image_load(c->store, fd, NULL, on_done, &l, NULL, &err), err);
+    int r = fd < 0 ? fd : image_load(c->store, fd, NULL, on_done, &l, NULL, &err);
+
+    return local_run(c, &l, r, err);
 }
 
 int image_cli_local_pull(struct image_cli *c, const char *name)
 {
     struct local l = {c, 0};
     struct error *err = NULL;
+    int r = image_pull(c->store, name, NULL, NULL, on_done, &l, NULL, &err);
 
-    return local_run(c, &l, image_pull(c->store, name, NULL, NULL, on_done, &l, NULL, &err), err);
+    return local_run(c, &l, r, err);
 }
 
 int image_cli_local_list(struct image_cli *c)

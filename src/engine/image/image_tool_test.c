@@ -47,11 +47,11 @@ static int serve(char **argv)
     return 0;
 }
 
-static int report(int r, struct error *err)
+static int report(int r, struct error **err)
 {
     if (r < 0)
-        (void)fprintf(stderr, "%s\n", error_message(err));
-    error_free(err);
+        (void)fprintf(stderr, "%s\n", error_message(*err));
+    error_clear(err);
     return r < 0;
 }
 
@@ -69,7 +69,7 @@ static int mount_one(char **argv)
         r = image_rootfs_mount(store, argv[3], argv[4], argv[5], &err);
     image_store_close(store);
     loop_free(l);
-    return report(r, err);
+    return report(r, &err);
 }
 
 /* ---- CRI ---- */
@@ -156,9 +156,9 @@ int main(int argc, char **argv)
     if (argc == 6 && streq(argv[1], "mount"))
         return mount_one(argv);
     if (argc == 3 && streq(argv[1], "unmount"))
-        return report(image_rootfs_unmount(argv[2], &err), err);
+        return report(image_rootfs_unmount(argv[2], &err), &err);
     if (argc == 3 && streq(argv[1], "sweep"))
-        return report(image_rootfs_sweep(argv[2], NULL, NULL, &err), err);
+        return report(image_rootfs_sweep(argv[2], NULL, NULL, &err), &err);
     if (argc >= 4 && streq(argv[1], "cri"))
         return cri(argc, argv);
     return 2;
