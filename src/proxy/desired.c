@@ -65,7 +65,7 @@ static void add_entry(struct elements *out, const struct service *s, struct rule
                                     .m = c->second ? (uint32_t)c->second->n : 0, .affinity_s = s->spec.affinity_s};
     bool any = c->first->n || (c->second && c->second->n);
     struct element *e;
-    uint8_t key[ELEMENT_KEY_MAX];
+    uint8_t key[ELEMENT_KEY_MAX] = {0};
     size_t n = put_key(key, v6, a, p->protocol, port), skip = c->node_port ? n - 8 : 0;
 
     e = elements_add(out, any ? (c->node_port ? MAP_NODE_PORTS : MAP_SERVICES)

@@ -74,6 +74,7 @@ static void veth(const char *name, int master, int where)
 static int sysctls(void *arg, struct error **err)
 {
     int r = file_write_knob("/proc/sys/net/ipv4/ip_forward", "1", err);
+    r = r ? r : file_write_knob("/proc/sys/net/ipv4/icmp_ratelimit", "0", err);
     return r ? r : file_write_knob("/proc/sys/net/ipv4/conf/all/rp_filter", "0", err);
 }
 

@@ -145,6 +145,8 @@ static void put_masquerade(struct ruleset *r, struct family *f)
 
 static void put_checks(struct ruleset *r, struct family *f)
 {
+    const uint8_t tcp = IPPROTO_TCP;
+
     put_vmap_rule(f, "no-endpoints-check", "no-endpoints");
     put_node_port_rules(r, f, "no-endpoints-check", "no-node-ports");
 
@@ -162,7 +164,13 @@ static void put_checks(struct ruleset *r, struct family *f)
     nft_expr_verdict(f->batch, NF_DROP, NULL);
     nft_rule_end(f->batch);
 
-    nft_rule_begin(f->batch, "refuse"); /* port unreachable: TCP clients see "connection refused" as well */
+    nft_rule_begin(f->batch, "refuse");
+    nft_expr_meta(f->batch, NFT_META_L4PROTO, 0);
+    nft_expr_compare(f->batch, NFT_CMP_EQ, 0, &tcp, 1);
+    nft_expr_reject(f->batch, NFT_REJECT_TCP_RST, 0);
+    nft_rule_end(f->batch);
+
+    nft_rule_begin(f->batch, "refuse");
     nft_expr_reject(f->batch, NFT_REJECT_ICMP_UNREACH, f->v6 ? 4 : 3);
     nft_rule_end(f->batch);
 }
