@@ -38,6 +38,20 @@ static json_t *port_like(const json_t *ports, const json_t *want)
     return NULL;
 }
 
+/* clusterIP changed alone: clusterIPs follows, as for clients that know only the older field. */
+static void sync_cluster_ips(json_t *spec, const json_t *was)
+{
+    const char *ip = json_text_or(spec, "clusterIP", "");
+
+    if (streq(ip, json_text_or(was, "clusterIP", "")) ||
+        !json_equal(json_object_get(spec, "clusterIPs"), json_object_get(was, "clusterIPs")))
+        return;
+    if (*ip)
+        json_object_set_new(spec, "clusterIPs", json_pack("[s]", ip));
+    else
+        json_object_del(spec, "clusterIPs");
+}
+
 /* An update that leaves allocated values out keeps them. */
 static void carry_over(json_t *spec, const json_t *old)
 {
@@ -47,6 +61,7 @@ static void carry_over(json_t *spec, const json_t *old)
 
     if (streq(type_of(spec), "ExternalName") || streq(type_of(was), "ExternalName"))
         return;
+    sync_cluster_ips(spec, was);
     if (*ip && !*json_text_or(spec, "clusterIP", "") &&
         json_array_size(json_object_get(spec, "clusterIPs")) == 0) {
         json_set_text(spec, "clusterIP", ip);

@@ -10,8 +10,10 @@
 
 static void on_set(struct controller *c, enum cluster_change what, const json_t *rs)
 {
-    (void)what;
-    enqueue_owner(c, rs, "Deployment");
+    if (meta_controller(rs))
+        enqueue_owner(c, rs, "Deployment");
+    else if (what != CLUSTER_DELETED)
+        enqueue_all(c, "deployments.apps", meta_namespace(rs));
 }
 
 /* For Recreate: the last old pod gone lets the new set begin. */
@@ -27,15 +29,51 @@ static void on_pod(struct controller *c, enum cluster_change what, const json_t 
         enqueue_owner(c, rs, "Deployment");
 }
 
+/* A set without an owner that the selector means, as `kubectl delete --cascade=orphan` leaves behind. */
+static bool adopt(struct controller *c, const json_t *d, const json_t *rs)
+{
+    cleanup_json json_t *o = NULL;
+
+    if (meta_controller(rs) || meta_deleting(rs) || meta_deleting(d) ||
+        !selector_matches(json_at(d, "spec", "selector", NULL), json_at(rs, "metadata", "labels", NULL)))
+        return false;
+    o = json_deep_copy(rs);
+    json_array_append_new(json_array_need(json_object_get(o, "metadata"), "ownerReferences"),
+                          meta_owner_reference(d, "apps/v1", "Deployment"));
+    return cluster_update(c->env->cluster, SETS, NULL, o, NULL) == 0;
+}
+
 static json_t *sets_of(struct controller *c, const json_t *d)
 {
     json_t *all = cluster_list(c->env->cluster, SETS, meta_namespace(d)), *out = json_array(), *rs;
 
     json_each(all, i, rs)
-        if (meta_controlled_by(rs, meta_uid(d)))
+    {
+        json_t *now;
+
+        if (meta_controlled_by(rs, meta_uid(d))) {
             json_array_append(out, rs);
+            continue;
+        }
+        if (!adopt(c, d, rs))
+            continue;
+        now = cluster_get(c->env->cluster, SETS, meta_namespace(rs), meta_name(rs));
+        if (now)
+            json_array_append_new(out, now);
+    }
     json_decref(all);
     return out;
+}
+
+/* Somebody else's set has the name: the next hash is another one. */
+static int count_collision(struct controller *c, const json_t *d, struct error **err)
+{
+    cleanup_json json_t *o = json_deep_copy(d);
+    json_t *status = json_object_need(o, "status");
+
+    error_clear(err);
+    json_set_int(status, "collisionCount", json_int_or(status, "collisionCount", 0) + 1);
+    return cluster_update(c->env->cluster, "deployments.apps", "status", o, err);
 }
 
 static bool old_pods_left(struct controller *c, const json_t *sets, const json_t *now, const char *ns)
@@ -82,8 +120,11 @@ static int need_set(struct controller *c, const json_t *d, const json_t *sets, s
     cleanup_free char *text = NULL;
 
     if (!now) {
+        int rc;
+
         o = deployment_make_set(d, sets);
-        return cluster_create(c->env->cluster, SETS, o, NULL, err);
+        rc = cluster_create(c->env->cluster, SETS, o, NULL, err);
+        return rc == -EEXIST ? count_collision(c, d, err) : rc;
     }
     if (set_revision(now) >= max_revision(sets) && set_revision(now) > 0) {
         if (streq(meta_annotation(d, REVISION), meta_annotation(now, REVISION)))
@@ -160,10 +201,8 @@ static enum queue_verdict reconcile(struct controller *c, const char *key)
         return QUEUE_DONE;
     if (!meta_deleting(d))
         rc = apply(c, d, &err);
-    if (rc == 0 || rc == -EEXIST) {
-        error_clear(&err);
+    if (rc == 0)
         rc = write_status(c, ns, name, key, &err);
-    }
     return settle(c, key, rc, &err);
 }
 
