@@ -1,5 +1,6 @@
-/* A layer's tar stream, unpacked into a directory that must hold all of it: beside the root stands a file that
- * no entry may touch. Needs root for most of what a layer can ask for; without, fewer paths are reached. */
+/* A layer's tar stream, unpacked into a directory that must hold all of it: beside the root stands
+ * a file that no entry may touch. Needs root for most of what a layer can ask for; without, fewer
+ * paths are reached. */
 #include "base/file.h"
 #include "engine/image/unpack.h"
 #include <archive.h>
@@ -40,10 +41,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     (void)dir_remove_tree(top, NULL);
     if (dir_make(root, 0755, NULL) < 0 || dir_make(gone, 0755, NULL) < 0)
         abort();
-    int root_fd = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC), gone_fd = open(gone, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int root_fd = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC),
+        gone_fd = open(gone, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     archive_read_support_format_tar(a);
     archive_read_support_format_empty(a);
-    if (archive_read_open_memory(a, data, size) == ARCHIVE_OK && unpack_tar(a, root_fd, gone_fd, &res, NULL) == 0)
+    if (archive_read_open_memory(a, data, size) == ARCHIVE_OK &&
+        unpack_tar(a, root_fd, gone_fd, &res, NULL) == 0)
         image_strings_fini(&res.implicit);
     (void)archive_read_free(a);
     (void)close(root_fd);

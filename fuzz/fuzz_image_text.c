@@ -1,5 +1,6 @@
-/* Documents and words that come with images: references, manifests, configurations, challenges, archive names, the worker's
- * messages. The first byte says which. What parses must survive being written and parsed again. */
+/* Documents and words that come with images: references, manifests, configurations, challenges,
+ * archive names, the worker's messages. The first byte says which. What parses must survive being
+ * written and parsed again. */
 #include "engine/image/challenge.h"
 #include "engine/image/manifest.h"
 #include "engine/image/message.h"
@@ -88,7 +89,8 @@ static void path(struct str text)
                 abort();
         }
         tar_path_split(out, parent, &base);
-        if (strchr(base, '/') || (tar_whiteout(base, &hidden) == TAR_WHITEOUT && (!*hidden || streq(hidden, ".."))))
+        if (strchr(base, '/') ||
+            (tar_whiteout(base, &hidden) == TAR_WHITEOUT && (!*hidden || streq(hidden, ".."))))
             abort();
     }
     free(z);

@@ -23,11 +23,11 @@ void docker_fail(struct http_exchange *x, int status, const char *message)
 
 void docker_fail_error(struct http_exchange *x, const struct error *err)
 {
-    int status = err->code == ENOENT                          ? 404
-                 : err->code == EINVAL                        ? 400
-                 : err->code == EBUSY || err->code == EEXIST  ? 409
-                 : err->code == ENOTSUP                       ? 501
-                                                              : 500;
+    int status = err->code == ENOENT                         ? 404
+                 : err->code == EINVAL                       ? 400
+                 : err->code == EBUSY || err->code == EEXIST ? 409
+                 : err->code == ENOTSUP                      ? 501
+                                                             : 500;
     docker_fail(x, status, error_message(err));
 }
 
@@ -54,20 +54,25 @@ static void version(const struct docker_request *q)
     struct utsname u;
 
     (void)uname(&u);
-    json_t *details = json_pack("{ss ss ss ss ss ss}", "ApiVersion", DOCKER_API_VERSION, "MinAPIVersion", "1.24", "Arch",
-                                machine_arch(), "KernelVersion", u.release, "Os", "linux", "Experimental", "false");
-    json_t *engine = json_pack("{ss ss so}", "Name", "Engine", "Version", SKIFF_VERSION, "Details", details);
+    json_t *details = json_pack("{ss ss ss ss ss ss}", "ApiVersion", DOCKER_API_VERSION,
+                                "MinAPIVersion", "1.24", "Arch", machine_arch(), "KernelVersion",
+                                u.release, "Os", "linux", "Experimental", "false");
+    json_t *engine =
+        json_pack("{ss ss so}", "Name", "Engine", "Version", SKIFF_VERSION, "Details", details);
     docker_json(q->x, 200,
-                json_pack("{s{ss} s[o] ss ss ss ss ss ss ss ss}", "Platform", "Name", "skiff", "Components", engine, "Version",
-                          SKIFF_VERSION, "ApiVersion", DOCKER_API_VERSION, "MinAPIVersion", "1.24", "Os", "linux", "Arch",
-                          machine_arch(), "KernelVersion", u.release, "GitCommit", "", "GoVersion", ""));
+                json_pack("{s{ss} s[o] ss ss ss ss ss ss ss ss}", "Platform", "Name", "skiff",
+                          "Components", engine, "Version", SKIFF_VERSION, "ApiVersion",
+                          DOCKER_API_VERSION, "MinAPIVersion", "1.24", "Os", "linux", "Arch",
+                          machine_arch(), "KernelVersion", u.release, "GitCommit", "", "GoVersion",
+                          ""));
 }
 
 /* `docker inspect NAME` asks for a container first and goes on to images only after this answer. */
 static void no_container(const struct docker_request *q)
 {
     cleanup_free char *name = docker_path_name(q, 1);
-    cleanup_free char *message = xasprintf("No such container: %s (containers of pods are not shown here yet)", name);
+    cleanup_free char *message =
+        xasprintf("No such container: %s (containers of pods are not shown here yet)", name);
 
     docker_fail(q->x, 404, message);
 }
@@ -152,13 +157,15 @@ static void on_request(struct http_exchange *x, void *arg)
             return;
         }
     buf_init(&b, 8192);
-    (void)buf_printf(&b, "%.*s %.*s is not served by this engine yet; pods are reached with kubectl", STR_FMT(http_method(x)),
-                     STR_FMT(http_path(x)));
+    (void)buf_printf(&b,
+                     "%.*s %.*s is not served by this engine yet; pods are reached with kubectl",
+                     STR_FMT(http_method(x)), STR_FMT(http_path(x)));
     docker_fail(x, 501, b.p);
 }
 
 /* ---- lifecycle ---- */
-int docker_api_start(struct loop *l, const char *socket_path, struct image_store *s, struct docker_api **ret, struct error **err)
+int docker_api_start(struct loop *l, const char *socket_path, struct image_store *s,
+                     struct docker_api **ret, struct error **err)
 {
     struct docker_api *d = xcalloc(1, sizeof(*d));
     struct http_server_config cfg = {.on_request = on_request, .arg = d, .body_timeout_ms = 600000};

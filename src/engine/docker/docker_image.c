@@ -51,7 +51,8 @@ static int64_t created_seconds(const struct image *im)
 {
     struct wall t;
 
-    return wall_parse(str_of(im->config.created), &t) == 0 ? t.ns / NSEC_PER_SEC : im->loaded_at.ns / NSEC_PER_SEC;
+    return wall_parse(str_of(im->config.created), &t) == 0 ? t.ns / NSEC_PER_SEC
+                                                           : im->loaded_at.ns / NSEC_PER_SEC;
 }
 
 void docker_images_list(const struct docker_request *q)
@@ -60,11 +61,13 @@ void docker_images_list(const struct docker_request *q)
     const struct image *im;
 
     for (size_t i = 0; (im = image_at(q->api->images, i)); i++)
-        json_array_append_new(list, json_pack("{ss ss so so sI sI sI sI so si}", "Id", im->id, "ParentId", "", "RepoTags",
-                                              familiar_list(&im->repo_tags), "RepoDigests", familiar_list(&im->repo_digests),
-                                              "Created", (json_int_t)created_seconds(im), "Size", (json_int_t)im->size_bytes,
-                                              "VirtualSize", (json_int_t)im->size_bytes, "SharedSize", (json_int_t)-1, "Labels",
-                                              labels(&im->config), "Containers", -1));
+        json_array_append_new(
+            list, json_pack("{ss ss so so sI sI sI sI so si}", "Id", im->id, "ParentId", "",
+                            "RepoTags", familiar_list(&im->repo_tags), "RepoDigests",
+                            familiar_list(&im->repo_digests), "Created",
+                            (json_int_t)created_seconds(im), "Size", (json_int_t)im->size_bytes,
+                            "VirtualSize", (json_int_t)im->size_bytes, "SharedSize", (json_int_t)-1,
+                            "Labels", labels(&im->config), "Containers", -1));
     docker_json(q->x, 200, list);
 }
 
@@ -87,15 +90,18 @@ void docker_image_inspect(const struct docker_request *q)
     if (!im)
         return;
     const struct image_config_data *c = &im->config;
-    json_t *config = json_pack("{ss ss ss so so so so so so}", "User", c->user, "WorkingDir", c->workdir, "StopSignal", c->stop_signal,
-                               "Env", words_or_null(&c->env), "Entrypoint", words_or_null(&c->entrypoint), "Cmd",
-                               words_or_null(&c->cmd), "Labels", labels(c), "Volumes", key_set(&c->volumes), "ExposedPorts",
-                               key_set(&c->exposed_ports));
+    json_t *config =
+        json_pack("{ss ss ss so so so so so so}", "User", c->user, "WorkingDir", c->workdir,
+                  "StopSignal", c->stop_signal, "Env", words_or_null(&c->env), "Entrypoint",
+                  words_or_null(&c->entrypoint), "Cmd", words_or_null(&c->cmd), "Labels", labels(c),
+                  "Volumes", key_set(&c->volumes), "ExposedPorts", key_set(&c->exposed_ports));
     docker_json(q->x, 200,
-                json_pack("{ss so so ss ss ss ss ss ss so sI sI s{ss so} ss}", "Id", im->id, "RepoTags", familiar_list(&im->repo_tags),
-                          "RepoDigests", familiar_list(&im->repo_digests), "Parent", "", "Comment", "", "Created", c->created,
-                          "Author", c->author, "Architecture", c->architecture, "Os", c->os, "Config", config, "Size",
-                          (json_int_t)im->size_bytes, "VirtualSize", (json_int_t)im->size_bytes, "RootFS", "Type", "layers",
+                json_pack("{ss so so ss ss ss ss ss ss so sI sI s{ss so} ss}", "Id", im->id,
+                          "RepoTags", familiar_list(&im->repo_tags), "RepoDigests",
+                          familiar_list(&im->repo_digests), "Parent", "", "Comment", "", "Created",
+                          c->created, "Author", c->author, "Architecture", c->architecture, "Os",
+                          c->os, "Config", config, "Size", (json_int_t)im->size_bytes,
+                          "VirtualSize", (json_int_t)im->size_bytes, "RootFS", "Type", "layers",
                           "Layers", words(&im->diff_ids), "Variant", c->variant));
 }
 
@@ -116,12 +122,16 @@ void docker_image_history(const struct docker_request *q)
         return;
     }
     list = json_array();
-    json_array_foreach (json_object_get(root, "history"), i, item) {
+    json_array_foreach(json_object_get(root, "history"), i, item)
+    {
         struct wall t = {0};
         (void)wall_parse(str_of(json_text_or(item, "created", "")), &t);
-        json_array_insert_new(list, 0, json_pack("{ss sI ss ss sI sn}", "Id", "<missing>", "Created", (json_int_t)(t.ns / NSEC_PER_SEC),
-                                                 "CreatedBy", json_text_or(item, "created_by", ""), "Comment",
-                                                 json_text_or(item, "comment", ""), "Size", (json_int_t)0, "Tags"));
+        json_array_insert_new(list, 0,
+                              json_pack("{ss sI ss ss sI sn}", "Id", "<missing>", "Created",
+                                        (json_int_t)(t.ns / NSEC_PER_SEC), "CreatedBy",
+                                        json_text_or(item, "created_by", ""), "Comment",
+                                        json_text_or(item, "comment", ""), "Size", (json_int_t)0,
+                                        "Tags"));
     }
     docker_json(q->x, 200, list);
 }
@@ -131,7 +141,8 @@ void docker_image_remove(const struct docker_request *q)
     cleanup_free char *name = docker_path_name(q, 0);
     cleanup_error struct error *err = NULL;
     struct image_strings untagged = {0}, deleted = {0};
-    unsigned flags = IMAGE_REMOVE_UNTAG | (http_query_bool(q->x, "force") ? IMAGE_REMOVE_FORCE : 0u);
+    unsigned flags =
+        IMAGE_REMOVE_UNTAG | (http_query_bool(q->x, "force") ? IMAGE_REMOVE_FORCE : 0u);
 
     if (image_remove(q->api->images, name, flags, &untagged, &deleted, &err) < 0) {
         docker_fail_error(q->x, err);
@@ -153,7 +164,8 @@ void docker_image_tag(const struct docker_request *q)
 {
     cleanup_free char *name = docker_path_name(q, 1);
     struct str repo = http_query_get(q->x, "repo"), tag = http_query_get(q->x, "tag");
-    cleanup_free char *to = tag.n ? xasprintf("%.*s:%.*s", STR_FMT(repo), STR_FMT(tag)) : xasprintf("%.*s", STR_FMT(repo));
+    cleanup_free char *to = tag.n ? xasprintf("%.*s:%.*s", STR_FMT(repo), STR_FMT(tag))
+                                  : xasprintf("%.*s", STR_FMT(repo));
     cleanup_error struct error *err = NULL;
 
     if (image_tag(q->api->images, name, to, &err) < 0)

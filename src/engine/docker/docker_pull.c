@@ -64,8 +64,8 @@ static void on_progress(const struct image_progress *p, void *arg)
     if (!*p->id)
         return;
     if (p->total)
-        line(t, json_pack("{ss s{sI sI} ss}", "status", p->status, "progressDetail", "current", (json_int_t)p->current, "total",
-                          (json_int_t)p->total, "id", p->id));
+        line(t, json_pack("{ss s{sI sI} ss}", "status", p->status, "progressDetail", "current",
+                          (json_int_t)p->current, "total", (json_int_t)p->total, "id", p->id));
     else
         line(t, json_pack("{ss s{} ss}", "status", p->status, "progressDetail", "id", p->id));
 }
@@ -76,7 +76,8 @@ static void fail(struct transfer *t, const struct error *err)
         docker_fail_error(t->x, err);
         return;
     }
-    line(t, json_pack("{s{ss} ss}", "errorDetail", "message", error_message(err), "error", error_message(err)));
+    line(t, json_pack("{s{ss} ss}", "errorDetail", "message", error_message(err), "error",
+                      error_message(err)));
     http_end(t->x);
 }
 
@@ -98,7 +99,9 @@ static void on_pulled(const struct image_result *r, void *arg)
     } else {
         cleanup_free char *digest = r->digest ? xasprintf("Digest: %s", r->digest) : NULL;
         cleanup_free char *name = image_ref_familiar(r->names.n ? r->names.v[0] : r->ids.v[0]);
-        cleanup_free char *status = xasprintf("Status: %s for %s", r->up_to_date ? "Image is up to date" : "Downloaded newer image", name);
+        cleanup_free char *status =
+            xasprintf("Status: %s for %s",
+                      r->up_to_date ? "Image is up to date" : "Downloaded newer image", name);
         if (digest)
             line(t, json_pack("{ss}", "status", digest));
         line(t, json_pack("{ss}", "status", status));
@@ -116,7 +119,8 @@ static json_t *registry_auth(struct http_exchange *x, struct image_auth *ret)
 
     buf_init(&b, AUTH_MAX);
     *ret = (struct image_auth){0};
-    if (!header.n || buf_add_base64_decoded(&b, header) < 0 || json_parse(buf_str(&b), AUTH_MAX, "X-Registry-Auth", &o, NULL) < 0)
+    if (!header.n || buf_add_base64_decoded(&b, header) < 0 ||
+        json_parse(buf_str(&b), AUTH_MAX, "X-Registry-Auth", &o, NULL) < 0)
         return NULL;
     *ret = (struct image_auth){
         .username = json_text_or(o, "username", NULL),
@@ -135,11 +139,14 @@ void docker_image_pull(const struct docker_request *q)
     struct image_auth auth;
 
     if (!from.n) {
-        docker_fail(q->x, 501, "importing a file system as an image is not served by this engine yet");
+        docker_fail(q->x, 501,
+                    "importing a file system as an image is not served by this engine yet");
         return;
     }
     bool digest = str_starts(tag, STR("sha256:"));
-    cleanup_free char *ref = tag.n ? xasprintf("%.*s%c%.*s", STR_FMT(from), digest ? '@' : ':', STR_FMT(tag)) : str_dup(from);
+    cleanup_free char *ref =
+        tag.n ? xasprintf("%.*s%c%.*s", STR_FMT(from), digest ? '@' : ':', STR_FMT(tag))
+              : str_dup(from);
     cleanup_json json_t *owner = registry_auth(q->x, &auth); /* auth points into it */
 
     (void)owner;
@@ -162,7 +169,8 @@ static void on_loaded(const struct image_result *r, void *arg)
         fail(t, r->error);
     } else {
         for (size_t i = 0; i < r->names.n; i++) {
-            cleanup_free char *name = image_ref_familiar(r->names.v[i]), *text = xasprintf("Loaded image: %s\n", name);
+            cleanup_free char *name = image_ref_familiar(r->names.v[i]),
+                              *text = xasprintf("Loaded image: %s\n", name);
             line(t, json_pack("{ss}", "stream", text));
         }
         for (size_t i = 0; r->names.n == 0 && i < r->ids.n; i++) {
@@ -181,7 +189,8 @@ static void on_feed_drain(struct stream *s, void *arg)
     http_body_resume(t->x);
 }
 
-/* The worker needs no more, or has died: its own word tells which; the rest of the body is read and dropped. */
+/* The worker needs no more, or has died: its own word tells which; the rest of the body is read and
+ * dropped. */
 static void on_feed_close(struct stream *s, const struct error *err, void *arg)
 {
     struct transfer *t = arg;

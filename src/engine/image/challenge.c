@@ -12,7 +12,8 @@ struct cursor {
 
 static bool token_char(char c)
 {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || (c && strchr("!#$%&'*+-.^_`|~", c));
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+           (c && strchr("!#$%&'*+-.^_`|~", c));
 }
 
 static void skip(struct cursor *c, const char *set)
@@ -61,7 +62,9 @@ static char *value(struct cursor *c)
 
 static enum challenge_scheme scheme_of(struct str word)
 {
-    return str_ieq_z(word, "bearer") ? CHALLENGE_BEARER : str_ieq_z(word, "basic") ? CHALLENGE_BASIC : CHALLENGE_NONE;
+    return str_ieq_z(word, "bearer")  ? CHALLENGE_BEARER
+           : str_ieq_z(word, "basic") ? CHALLENGE_BASIC
+                                      : CHALLENGE_NONE;
 }
 
 static void keep(struct challenge *best, struct challenge *now)
@@ -77,8 +80,10 @@ static void keep(struct challenge *best, struct challenge *now)
 
 static void parameter(struct challenge *now, struct str name, char *text)
 {
-    char **to = str_ieq_z(name, "realm") ? &now->realm : str_ieq_z(name, "service") ? &now->service
-                : str_ieq_z(name, "scope") ? &now->scope : NULL;
+    char **to = str_ieq_z(name, "realm")     ? &now->realm
+                : str_ieq_z(name, "service") ? &now->service
+                : str_ieq_z(name, "scope")   ? &now->scope
+                                             : NULL;
 
     if (to && !*to)
         *to = text;

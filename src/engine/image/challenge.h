@@ -7,7 +7,8 @@ struct challenge {
     enum challenge_scheme scheme;
     char *realm, *service, *scope; /* NULL when absent */
 };
-/* Reads one header, which may hold several challenges; Bearer wins over Basic, the first of a kind over later ones. What is
- * not understood is skipped. Keeps what is in c already when nothing better comes. */
+/* Reads one header, which may hold several challenges; Bearer wins over Basic, the first of a kind
+ * over later ones. What is not understood is skipped. Keeps what is in c already when nothing
+ * better comes. */
 void challenge_parse(struct str header, struct challenge *c);
 void challenge_fini(struct challenge *c);

@@ -38,9 +38,12 @@ static void cri_image_fill(struct arena *a, const struct image *im, struct cri_i
 }
 
 /* Images that a filter lets through, as CRI messages in the arena. */
-static Runtime__V1__Image **cri_images(struct image_store *s, const Runtime__V1__ImageFilter *filter, struct arena *a, size_t *ret_n)
+static Runtime__V1__Image **cri_images(struct image_store *s,
+                                       const Runtime__V1__ImageFilter *filter, struct arena *a,
+                                       size_t *ret_n)
 {
-    const char *only = filter && filter->image && *filter->image->image ? filter->image->image : NULL;
+    const char *only =
+        filter && filter->image && *filter->image->image ? filter->image->image : NULL;
     const struct image *wanted = only ? image_get(s, only) : NULL, *im;
     size_t n = 0;
 
@@ -93,7 +96,9 @@ static void image_status(struct grpc_context *x, const ProtobufCMessage *request
 {
     const Runtime__V1__ImageStatusRequest *q = (const Runtime__V1__ImageStatusRequest *)request;
     Runtime__V1__ImageStatusResponse reply = RUNTIME__V1__IMAGE_STATUS_RESPONSE__INIT;
-    Runtime__V1__ImageStatusResponse__InfoEntry info = RUNTIME__V1__IMAGE_STATUS_RESPONSE__INFO_ENTRY__INIT, *infos = &info;
+    Runtime__V1__ImageStatusResponse__InfoEntry
+        info = RUNTIME__V1__IMAGE_STATUS_RESPONSE__INFO_ENTRY__INIT,
+        *infos = &info;
     const struct image *im = q->image ? image_get(arg, q->image->image) : NULL;
     cleanup_free char *config = NULL, *text = NULL;
     struct cri_image c;
@@ -140,8 +145,10 @@ static void pull_image(struct grpc_context *x, const ProtobufCMessage *request, 
         return;
     }
     if (q->auth)
-        auth = (struct image_auth){q->auth->username, q->auth->password, q->auth->auth, q->auth->identity_token, q->auth->registry_token};
-    /* A client that goes away does not stop the pull: its next attempt joins it or finds the image. */
+        auth = (struct image_auth){q->auth->username, q->auth->password, q->auth->auth,
+                                   q->auth->identity_token, q->auth->registry_token};
+    /* A client that goes away does not stop the pull: its next attempt joins it or finds the image.
+     */
     if (image_pull(arg, q->image->image, &auth, NULL, on_pulled, x, NULL, &err) < 0)
         grpc_fail_error(x, err);
 }
@@ -171,7 +178,8 @@ static void image_fs_info(struct grpc_context *x, const ProtobufCMessage *reques
     Runtime__V1__ImageFsInfoResponse reply = RUNTIME__V1__IMAGE_FS_INFO_RESPONSE__INIT;
     Runtime__V1__FilesystemUsage usage = RUNTIME__V1__FILESYSTEM_USAGE__INIT, *usages = &usage;
     Runtime__V1__FilesystemIdentifier where = RUNTIME__V1__FILESYSTEM_IDENTIFIER__INIT;
-    Runtime__V1__UInt64Value bytes = RUNTIME__V1__UINT64_VALUE__INIT, inodes = RUNTIME__V1__UINT64_VALUE__INIT;
+    Runtime__V1__UInt64Value bytes = RUNTIME__V1__UINT64_VALUE__INIT,
+                             inodes = RUNTIME__V1__UINT64_VALUE__INIT;
 
     image_store_usage(arg, &bytes.value, &inodes.value);
     usage.timestamp = wall_now().ns;
@@ -192,12 +200,18 @@ void cri_image_register(struct grpc_server *g, struct image_store *s)
         const ProtobufCMessageDescriptor *request;
         grpc_handler_fn fn;
     } rows[] = {
-        {"/runtime.v1.ImageService/ListImages", &runtime__v1__list_images_request__descriptor, list_images},
-        {"/runtime.v1.ImageService/StreamImages", &runtime__v1__stream_images_request__descriptor, stream_images},
-        {"/runtime.v1.ImageService/ImageStatus", &runtime__v1__image_status_request__descriptor, image_status},
-        {"/runtime.v1.ImageService/PullImage", &runtime__v1__pull_image_request__descriptor, pull_image},
-        {"/runtime.v1.ImageService/RemoveImage", &runtime__v1__remove_image_request__descriptor, remove_image},
-        {"/runtime.v1.ImageService/ImageFsInfo", &runtime__v1__image_fs_info_request__descriptor, image_fs_info},
+        {"/runtime.v1.ImageService/ListImages", &runtime__v1__list_images_request__descriptor,
+         list_images},
+        {"/runtime.v1.ImageService/StreamImages", &runtime__v1__stream_images_request__descriptor,
+         stream_images},
+        {"/runtime.v1.ImageService/ImageStatus", &runtime__v1__image_status_request__descriptor,
+         image_status},
+        {"/runtime.v1.ImageService/PullImage", &runtime__v1__pull_image_request__descriptor,
+         pull_image},
+        {"/runtime.v1.ImageService/RemoveImage", &runtime__v1__remove_image_request__descriptor,
+         remove_image},
+        {"/runtime.v1.ImageService/ImageFsInfo", &runtime__v1__image_fs_info_request__descriptor,
+         image_fs_info},
     };
 
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)

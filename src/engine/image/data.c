@@ -9,7 +9,8 @@ static const char *text_member(struct arena *a, const json_t *o, const char *key
     return arena_strdup(a, json_text_or(o, key, ""));
 }
 
-static int strings_member(struct arena *a, const json_t *o, const char *key, struct image_strings *ret, struct error **err)
+static int strings_member(struct arena *a, const json_t *o, const char *key,
+                          struct image_strings *ret, struct error **err)
 {
     json_t *list = json_object_get(o, key);
     size_t i;
@@ -26,7 +27,8 @@ static int strings_member(struct arena *a, const json_t *o, const char *key, str
     if (!json_is_array(list))
         return error_set(err, EINVAL, "image configuration: %s is not a list", key);
     ret->v = arena_alloc(a, sizeof(char *) * (json_array_size(list) + 1));
-    json_array_foreach (list, i, item) {
+    json_array_foreach(list, i, item)
+    {
         if (!json_is_string(item))
             return error_set(err, EINVAL, "image configuration: %s[%zu] is not text", key, i);
         ret->v[ret->n++] = arena_strdup(a, json_string_value(item));
@@ -34,8 +36,8 @@ static int strings_member(struct arena *a, const json_t *o, const char *key, str
     return 0;
 }
 
-static void keys_member(struct arena *a, const json_t *o, const char *key, struct image_strings *keys,
-                        struct image_strings *values)
+static void keys_member(struct arena *a, const json_t *o, const char *key,
+                        struct image_strings *keys, struct image_strings *values)
 {
     json_t *map = json_object_get(o, key), *value;
     const char *name;
@@ -48,10 +50,12 @@ static void keys_member(struct arena *a, const json_t *o, const char *key, struc
     keys->v = arena_alloc(a, sizeof(char *) * (json_object_size(map) + 1));
     if (values)
         values->v = arena_alloc(a, sizeof(char *) * (json_object_size(map) + 1));
-    json_object_foreach (map, name, value) {
+    json_object_foreach(map, name, value)
+    {
         keys->v[keys->n++] = arena_strdup(a, name);
         if (values)
-            values->v[values->n++] = arena_strdup(a, json_is_string(value) ? json_string_value(value) : "");
+            values->v[values->n++] =
+                arena_strdup(a, json_is_string(value) ? json_string_value(value) : "");
     }
 }
 
@@ -63,11 +67,13 @@ static int diff_ids_read(const json_t *root, struct image_strings *ret, struct e
     if (!json_is_array(list))
         return error_set(err, EINVAL, "image configuration: rootfs.diff_ids is missing");
     if (json_array_size(list) > IMAGE_LAYERS_MAX)
-        return error_set(err, EINVAL, "image configuration: %zu layers, at most %d can be mounted", json_array_size(list),
-                         IMAGE_LAYERS_MAX);
-    json_array_foreach (list, i, item) {
+        return error_set(err, EINVAL, "image configuration: %zu layers, at most %d can be mounted",
+                         json_array_size(list), IMAGE_LAYERS_MAX);
+    json_array_foreach(list, i, item)
+    {
         if (!image_digest_ok(str_of(json_string_value(item))))
-            return error_set(err, EINVAL, "image configuration: rootfs.diff_ids[%zu] is not a sha256 digest", i);
+            return error_set(err, EINVAL,
+                             "image configuration: rootfs.diff_ids[%zu] is not a sha256 digest", i);
         image_strings_add(ret, json_string_value(item));
     }
     return 0;

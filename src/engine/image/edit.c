@@ -6,8 +6,8 @@
 
 #define MODULE "image"
 
-static int find_or_fail(struct image_store *s, const char *reference, struct image_entry **ret, bool *by_name,
-                        struct error **err)
+static int find_or_fail(struct image_store *s, const char *reference, struct image_entry **ret,
+                        bool *by_name, struct error **err)
 {
     *ret = image_store_find(s, reference, by_name);
     return *ret ? 0 : error_set(err, ENOENT, "No such image: %s", strna(reference));
@@ -20,7 +20,8 @@ int image_tag(struct image_store *s, const char *reference, const char *name, st
     bool by_name;
     int r;
 
-    if ((r = find_or_fail(s, reference, &e, &by_name, err)) < 0 || (r = image_ref_parse(str_of(name), &ref, err)) < 0)
+    if ((r = find_or_fail(s, reference, &e, &by_name, err)) < 0 ||
+        (r = image_ref_parse(str_of(name), &ref, err)) < 0)
         return r;
     cleanup_free char *text = image_ref_text(&ref);
     bool digest = ref.digest != NULL;
@@ -50,8 +51,9 @@ static void note(struct image_strings *l, const char *text)
         image_strings_add(l, text);
 }
 
-static int entry_delete(struct image_store *s, struct image_entry *e, struct image_strings *untagged,
-                        struct image_strings *deleted, struct error **err)
+static int entry_delete(struct image_store *s, struct image_entry *e,
+                        struct image_strings *untagged, struct image_strings *deleted,
+                        struct error **err)
 {
     cleanup_free char *path = image_entry_path(s, e->im.id);
     size_t at = 0;
@@ -87,8 +89,8 @@ static int entry_delete(struct image_store *s, struct image_entry *e, struct ima
     return 0;
 }
 
-static int untag(struct image_store *s, struct image_entry *e, const char *reference, struct image_strings *untagged,
-                 struct error **err)
+static int untag(struct image_store *s, struct image_entry *e, const char *reference,
+                 struct image_strings *untagged, struct error **err)
 {
     struct image_ref ref;
     int r = image_ref_parse(str_of(reference), &ref, err);
@@ -96,15 +98,16 @@ static int untag(struct image_store *s, struct image_entry *e, const char *refer
     if (r < 0)
         return r;
     cleanup_free char *name = image_ref_name(&ref);
-    cleanup_free char *text = ref.digest ? xasprintf("%s@%s", name, ref.digest) : xasprintf("%s:%s", name, ref.tag);
+    cleanup_free char *text =
+        ref.digest ? xasprintf("%s@%s", name, ref.digest) : xasprintf("%s:%s", name, ref.tag);
     if (image_strings_remove(ref.digest ? &e->im.repo_digests : &e->im.repo_tags, text))
         note(untagged, text);
     image_ref_fini(&ref);
     return image_entry_save(s, e, err);
 }
 
-int image_remove(struct image_store *s, const char *reference, unsigned flags, struct image_strings *untagged,
-                 struct image_strings *deleted, struct error **err)
+int image_remove(struct image_store *s, const char *reference, unsigned flags,
+                 struct image_strings *untagged, struct image_strings *deleted, struct error **err)
 {
     struct image_entry *e;
     bool by_name;
@@ -114,14 +117,18 @@ int image_remove(struct image_store *s, const char *reference, unsigned flags, s
         return r;
     if (e->im.pinned)
         return error_set(err, EBUSY, "image %s is pinned", reference);
-    if ((flags & IMAGE_REMOVE_UNTAG) && by_name && e->im.repo_tags.n + (strchr(reference, '@') ? 1u : 0u) > 1)
+    if ((flags & IMAGE_REMOVE_UNTAG) && by_name &&
+        e->im.repo_tags.n + (strchr(reference, '@') ? 1u : 0u) > 1)
         return untag(s, e, reference, untagged, err);
-    if ((flags & IMAGE_REMOVE_UNTAG) && !by_name && !(flags & IMAGE_REMOVE_FORCE) && e->im.repo_tags.n > 1)
+    if ((flags & IMAGE_REMOVE_UNTAG) && !by_name && !(flags & IMAGE_REMOVE_FORCE) &&
+        e->im.repo_tags.n > 1)
         return error_set(err, EBUSY,
-                         "conflict: unable to delete %.12s (must be forced) - image is referenced in multiple repositories",
+                         "conflict: unable to delete %.12s (must be forced) - image is referenced "
+                         "in multiple repositories",
                          e->im.id + strlen("sha256:"));
     if (s->in_use && s->in_use(e->im.id, s->in_use_arg))
-        return error_set(err, EBUSY, "conflict: unable to remove \"%s\": a container is using image %.12s", reference,
-                         e->im.id + strlen("sha256:"));
+        return error_set(err, EBUSY,
+                         "conflict: unable to remove \"%s\": a container is using image %.12s",
+                         reference, e->im.id + strlen("sha256:"));
     return entry_delete(s, e, untagged, deleted, err);
 }

@@ -24,7 +24,8 @@ int image_cli_open(const char *file, struct error **err)
 
 void image_cli_row(const char *name, const char *id, uint64_t size_bytes)
 {
-    (void)printf("%-50s %-14.12s %8.1f MB\n", name, strstarts(id, "sha256:") ? id + 7 : id, (double)size_bytes / 1e6);
+    (void)printf("%-50s %-14.12s %8.1f MB\n", name, strstarts(id, "sha256:") ? id + 7 : id,
+                 (double)size_bytes / 1e6);
 }
 
 /* ---- without an engine ---- */
@@ -93,7 +94,9 @@ int image_cli_local_remove(struct image_cli *c, const char *name)
 {
     cleanup_error struct error *err = NULL;
 
-    return image_remove(c->store, name, IMAGE_REMOVE_UNTAG, NULL, NULL, &err) < 0 ? image_cli_say(err) : 0;
+    return image_remove(c->store, name, IMAGE_REMOVE_UNTAG, NULL, NULL, &err) < 0
+               ? image_cli_say(err)
+               : 0;
 }
 
 int image_cli_local_tag(struct image_cli *c, const char *name, const char *to)
@@ -129,7 +132,9 @@ static int cli_open(struct image_cli *c)
         return 0;
     }
     if (geteuid() != 0) {
-        (void)fprintf(stderr, "skiff image: no engine answers at %s, and only root can work on %s directly\n", c->socket, c->data_root);
+        (void)fprintf(
+            stderr, "skiff image: no engine answers at %s, and only root can work on %s directly\n",
+            c->socket, c->data_root);
         return 1;
     }
     log_set_level(LOG_LEVEL_WARN); /* what the store would tell a journal is printed by us */
@@ -138,13 +143,15 @@ static int cli_open(struct image_cli *c)
 
 static void usage(FILE *to)
 {
-    (void)fprintf(to, "Usage: skiff image load FILE... | pull NAME... | ls | rm NAME... | tag NAME NEW-NAME\n"
-                      "  --socket PATH     Docker API socket of the engine (" DOCKER_SOCKET ")\n"
-                      "  --data-root PATH  used directly when no engine answers (/var/lib/skiff/engine)\n"
-                      "  --offline         use the data root even if an engine answers\n");
+    (void)fprintf(
+        to, "Usage: skiff image load FILE... | pull NAME... | ls | rm NAME... | tag NAME NEW-NAME\n"
+            "  --socket PATH     Docker API socket of the engine (" DOCKER_SOCKET ")\n"
+            "  --data-root PATH  used directly when no engine answers (/var/lib/skiff/engine)\n"
+            "  --offline         use the data root even if an engine answers\n");
 }
 
-static int each(struct image_cli *c, const struct flag_list *args, int (*remote)(struct image_cli *, const char *),
+static int each(struct image_cli *c, const struct flag_list *args,
+                int (*remote)(struct image_cli *, const char *),
                 int (*local)(struct image_cli *, const char *))
 {
     int rc = 0;
@@ -166,7 +173,8 @@ static int cli_run(struct image_cli *c, const struct flag_list *args)
         return each(c, args, image_cli_remote_pull, image_cli_local_pull);
     if (streq(verb, "rm"))
         return each(c, args, image_cli_remote_remove, image_cli_local_remove);
-    return c->client ? image_cli_remote_tag(c, args->v[1], args->v[2]) : image_cli_local_tag(c, args->v[1], args->v[2]);
+    return c->client ? image_cli_remote_tag(c, args->v[1], args->v[2])
+                     : image_cli_local_tag(c, args->v[1], args->v[2]);
 }
 
 static bool arguments_ok(const struct flag_list *args)
@@ -174,7 +182,8 @@ static bool arguments_ok(const struct flag_list *args)
     static const struct {
         const char *verb;
         size_t least, most;
-    } verbs[] = {{"ls", 1, 1}, {"list", 1, 1}, {"load", 2, 10000}, {"pull", 2, 10000}, {"rm", 2, 10000}, {"tag", 3, 3}};
+    } verbs[] = {{"ls", 1, 1},       {"list", 1, 1},   {"load", 2, 10000},
+                 {"pull", 2, 10000}, {"rm", 2, 10000}, {"tag", 3, 3}};
 
     for (size_t i = 0; args->n && i < ARRAY_LEN(verbs); i++)
         if (streq(verbs[i].verb, args->v[0]))
@@ -184,12 +193,26 @@ static bool arguments_ok(const struct flag_list *args)
 
 int image_cli_main(int argc, char **argv)
 {
-    struct image_cli c = {.socket = xstrdup(DOCKER_SOCKET), .data_root = xstrdup("/var/lib/skiff/engine")};
+    struct image_cli c = {.socket = xstrdup(DOCKER_SOCKET),
+                          .data_root = xstrdup("/var/lib/skiff/engine")};
     const struct flag flags[] = {
-        {.name = "socket", .type = FLAG_STRING, .target = &c.socket, .help = "Docker API socket of the engine"},
-        {.name = "data-root", .type = FLAG_STRING, .target = &c.data_root, .help = "used directly when no engine answers"},
-        {.name = "offline", .type = FLAG_BOOL, .target = &c.offline, .help = "use the data root even if an engine answers"},
-        {.name = "quiet", .shorthand = 'q', .type = FLAG_BOOL, .target = &c.quiet, .help = "no progress"},
+        {.name = "socket",
+         .type = FLAG_STRING,
+         .target = &c.socket,
+         .help = "Docker API socket of the engine"},
+        {.name = "data-root",
+         .type = FLAG_STRING,
+         .target = &c.data_root,
+         .help = "used directly when no engine answers"},
+        {.name = "offline",
+         .type = FLAG_BOOL,
+         .target = &c.offline,
+         .help = "use the data root even if an engine answers"},
+        {.name = "quiet",
+         .shorthand = 'q',
+         .type = FLAG_BOOL,
+         .target = &c.quiet,
+         .help = "no progress"},
     };
     struct flag_list args = {0};
     cleanup_error struct error *err = NULL;

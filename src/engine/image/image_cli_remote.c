@@ -14,7 +14,7 @@
 struct remote {
     struct image_cli *cli;
     struct http_call *call;
-    int fd;            /* load: being sent */
+    int fd;             /* load: being sent */
     struct buf pending; /* of a line */
     char *piece;
     int rc;
@@ -28,14 +28,16 @@ static void say_line(struct remote *m, struct str line)
 
     if (!text.n || json_parse(text, 1u << 20, "answer", &o, NULL) < 0)
         return;
-    const char *failure = json_text_or(o, "error", json_text_or(o, "message", NULL)), *stream = json_text_or(o, "stream", NULL);
+    const char *failure = json_text_or(o, "error", json_text_or(o, "message", NULL)),
+               *stream = json_text_or(o, "stream", NULL);
     const char *status = json_text_or(o, "status", NULL);
     if (failure) {
         (void)fprintf(stderr, "skiff image: %s\n", failure);
         m->rc = 1;
     } else if (stream) {
         (void)printf("%s", stream);
-    } else if (status && !m->cli->quiet && !json_object_get(json_object_get(o, "progressDetail"), "current")) {
+    } else if (status && !m->cli->quiet &&
+               !json_object_get(json_object_get(o, "progressDetail"), "current")) {
         const char *id = json_text_or(o, "id", "");
         (void)printf("%s%s%s\n", id, *id ? ": " : "", status);
     }
@@ -48,14 +50,16 @@ static void on_data(struct http_call *call, struct str data, void *arg)
 
     if (buf_add_str(&m->pending, data) < 0)
         return;
-    for (char *end; !m->on_answer && (end = m->pending.p ? memchr(m->pending.p, '\n', m->pending.n) : NULL);) {
+    for (char *end;
+         !m->on_answer && (end = m->pending.p ? memchr(m->pending.p, '\n', m->pending.n) : NULL);) {
         size_t n = (size_t)(end - m->pending.p);
         say_line(m, (struct str){m->pending.p, n});
         buf_consume(&m->pending, n + 1);
     }
 }
 
-/* Sends what the queue has room for; a file is read here because this is a command, not a daemon. */
+/* Sends what the queue has room for; a file is read here because this is a command, not a daemon.
+ */
 static void feed(struct remote *m)
 {
     while (m->fd >= 0 && http_call_write_pending(m->call) < STREAM_HIGH) {
@@ -89,7 +93,8 @@ static void on_done(struct http_call *call, const struct http_result *r, void *a
     } else if (r->status >= 400) {
         struct str body = buf_str(&m->pending);
         if (body.n && json_parse(body, ANSWER_MAX, "answer", &o, NULL) == 0)
-            (void)fprintf(stderr, "skiff image: %s\n", json_text_or(o, "message", "the engine refused"));
+            (void)fprintf(stderr, "skiff image: %s\n",
+                          json_text_or(o, "message", "the engine refused"));
         else if (!m->rc)
             (void)fprintf(stderr, "skiff image: the engine answers %d\n", r->status);
         m->rc = 1;
@@ -135,7 +140,10 @@ int image_cli_remote_load(struct image_cli *c, const char *file)
 
     if (m.fd < 0)
         return image_cli_say(err);
-    struct http_call_spec spec = {.method = "POST", .path = "/v" DOCKER_API_VERSION "/images/load", .content_type = "application/x-tar", .stream_body = true};
+    struct http_call_spec spec = {.method = "POST",
+                                  .path = "/v" DOCKER_API_VERSION "/images/load",
+                                  .content_type = "application/x-tar",
+                                  .stream_body = true};
     if (fstat(m.fd, &st) == 0 && S_ISREG(st.st_mode))
         spec.stream_length = st.st_size;
     m.piece = xmalloc(PIECE);
@@ -171,12 +179,15 @@ static void print_list(struct remote *m, json_t *list)
     json_t *im, *name;
     size_t i, k;
 
-    json_array_foreach (list, i, im) {
+    json_array_foreach(list, i, im)
+    {
         json_t *tags = json_object_get(im, "RepoTags");
-        json_array_foreach (tags, k, name)
-            image_cli_row(strna(json_string_value(name)), json_text_or(im, "Id", ""), (uint64_t)json_int_or(im, "Size", 0));
+        json_array_foreach(tags, k, name)
+            image_cli_row(strna(json_string_value(name)), json_text_or(im, "Id", ""),
+                          (uint64_t)json_int_or(im, "Size", 0));
         if (!json_array_size(tags))
-            image_cli_row("<none>", json_text_or(im, "Id", ""), (uint64_t)json_int_or(im, "Size", 0));
+            image_cli_row("<none>", json_text_or(im, "Id", ""),
+                          (uint64_t)json_int_or(im, "Size", 0));
     }
 }
 
@@ -211,8 +222,10 @@ int image_cli_remote_tag(struct image_cli *c, const char *name, const char *to)
         return image_cli_say(err);
     char *colon = strrchr(full, ':');
     *colon = 0;
-    cleanup_free char *before = path_of("images/", name, "/tag?repo="), *repo = path_of("", full, "&tag=");
-    cleanup_free char *path = xasprintf("%s%s%s", before, repo + strlen("/v" DOCKER_API_VERSION "/"), colon + 1);
+    cleanup_free char *before = path_of("images/", name, "/tag?repo="),
+                      *repo = path_of("", full, "&tag=");
+    cleanup_free char *path =
+        xasprintf("%s%s%s", before, repo + strlen("/v" DOCKER_API_VERSION "/"), colon + 1);
     struct http_call_spec spec = {.method = "POST", .path = path};
     return remote_run(&m, &spec);
 }

@@ -1,6 +1,6 @@
-/* The image command and the faces of images without the rest of the engine, for tests/component/image_test.sh:
- *   image-tool image ARGUMENTS...
- *   image-tool serve DATA-ROOT DOCKER-SOCKET CRI-SOCKET     until SIGTERM *   image-tool mount DATA-ROOT IMAGE RW-DIR|- TARGET
+/* The image command and the faces of images without the rest of the engine, for
+ * tests/component/image_test.sh: image-tool image ARGUMENTS... image-tool serve DATA-ROOT
+ * DOCKER-SOCKET CRI-SOCKET     until SIGTERM *   image-tool mount DATA-ROOT IMAGE RW-DIR|- TARGET
  *   image-tool unmount TARGET
  *   image-tool sweep DIRECTORY
  *   image-tool cri CRI-SOCKET list|status|pull|remove|fs [IMAGE]
@@ -29,7 +29,8 @@ static int serve(char **argv)
     struct loop_signal term = {0};
 
     if (image_config_read_daemon_json(&cfg, argv[5] ? argv[5] : "/nonexistent", &err) < 0 ||
-        image_store_open(l, &cfg, &store, &err) < 0 || docker_api_start(l, argv[3], store, &docker, &err) < 0 ||
+        image_store_open(l, &cfg, &store, &err) < 0 ||
+        docker_api_start(l, argv[3], store, &docker, &err) < 0 ||
         grpc_server_new(l, argv[4], 0600, &grpc, &err) < 0) {
         (void)fprintf(stderr, "%s\n", error_message(err));
         return 1;
@@ -80,7 +81,8 @@ struct cri_run {
 
 static void print_image(const Runtime__V1__Image *im)
 {
-    (void)printf("%s %s %s size=%llu uid=%lld user=%s pinned=%d\n", im->id, im->n_repo_tags ? im->repo_tags[0] : "<none>",
+    (void)printf("%s %s %s size=%llu uid=%lld user=%s pinned=%d\n", im->id,
+                 im->n_repo_tags ? im->repo_tags[0] : "<none>",
                  im->n_repo_digests ? im->repo_digests[0] : "<none>", (unsigned long long)im->size,
                  im->uid ? (long long)im->uid->value : -1LL, im->username, im->pinned);
 }
@@ -105,7 +107,8 @@ static void on_reply(int code, const char *message, const ProtobufCMessage *repl
         for (size_t i = 0; i < r->n_info; i++)
             (void)printf("%s: %s\n", r->info[i]->key, r->info[i]->value);
     } else if (reply->descriptor == &runtime__v1__pull_image_response__descriptor) {
-        (void)printf("%s\n", ((const Runtime__V1__PullImageResponse *)(const void *)reply)->image_ref);
+        (void)printf("%s\n",
+                     ((const Runtime__V1__PullImageResponse *)(const void *)reply)->image_ref);
     } else if (reply->descriptor == &runtime__v1__image_fs_info_response__descriptor) {
         const Runtime__V1__ImageFsInfoResponse *r = (const void *)reply;
         (void)printf("%s bytes=%llu inodes=%llu\n", r->image_filesystems[0]->fs_id->mountpoint,
@@ -131,15 +134,20 @@ static int cri(int argc, char **argv)
     status.image = pull.image = removal.image = &spec;
     status.verbose = argc > 5;
     if (streq(verb, "list"))
-        grpc_call_start(c, "/runtime.v1.ImageService/ListImages", &list.base, &runtime__v1__list_images_response__descriptor, 0, on_reply, &run);
+        grpc_call_start(c, "/runtime.v1.ImageService/ListImages", &list.base,
+                        &runtime__v1__list_images_response__descriptor, 0, on_reply, &run);
     else if (streq(verb, "status"))
-        grpc_call_start(c, "/runtime.v1.ImageService/ImageStatus", &status.base, &runtime__v1__image_status_response__descriptor, 0, on_reply, &run);
+        grpc_call_start(c, "/runtime.v1.ImageService/ImageStatus", &status.base,
+                        &runtime__v1__image_status_response__descriptor, 0, on_reply, &run);
     else if (streq(verb, "pull"))
-        grpc_call_start(c, "/runtime.v1.ImageService/PullImage", &pull.base, &runtime__v1__pull_image_response__descriptor, 0, on_reply, &run);
+        grpc_call_start(c, "/runtime.v1.ImageService/PullImage", &pull.base,
+                        &runtime__v1__pull_image_response__descriptor, 0, on_reply, &run);
     else if (streq(verb, "remove"))
-        grpc_call_start(c, "/runtime.v1.ImageService/RemoveImage", &removal.base, &runtime__v1__remove_image_response__descriptor, 0, on_reply, &run);
+        grpc_call_start(c, "/runtime.v1.ImageService/RemoveImage", &removal.base,
+                        &runtime__v1__remove_image_response__descriptor, 0, on_reply, &run);
     else
-        grpc_call_start(c, "/runtime.v1.ImageService/ImageFsInfo", &fs.base, &runtime__v1__image_fs_info_response__descriptor, 0, on_reply, &run);
+        grpc_call_start(c, "/runtime.v1.ImageService/ImageFsInfo", &fs.base,
+                        &runtime__v1__image_fs_info_response__descriptor, 0, on_reply, &run);
     (void)loop_run(run.loop);
     grpc_client_free(c);
     loop_free(run.loop);

@@ -1,7 +1,8 @@
 /*
- * Pulls and loads. A run is one worker process; jobs are the callers waiting for it. Callers that ask for the same
- * reference with the same credentials share a run. The run ends when its process has been reaped; only
- * then are its images committed, so that what a caller sees is on disk and whole.
+ * Pulls and loads. A run is one worker process; jobs are the callers waiting for it. Callers that
+ * ask for the same reference with the same credentials share a run. The run ends when its process
+ * has been reaped; only then are its images committed, so that what a caller sees is on disk and
+ * whole.
  */
 #include "base/file.h"
 #include "base/log.h"
@@ -80,7 +81,8 @@ static void on_message(struct image_run *run, struct message *m)
         {
             struct image_job *j = container_of(n, struct image_job, link);
             if (j->progress)
-                j->progress(&(struct image_progress){m->id, m->status, m->current, m->total}, j->arg);
+                j->progress(&(struct image_progress){m->id, m->status, m->current, m->total},
+                            j->arg);
         }
         break;
     case MESSAGE_IMAGE:
@@ -116,16 +118,19 @@ static void run_read(struct image_run *run)
         }
         cleanup_error struct error *err = NULL;
         struct message m;
-        if ((size_t)n > sizeof(packet) || message_parse((struct str){packet, (size_t)n}, &m, &err) < 0) {
+        if ((size_t)n > sizeof(packet) ||
+            message_parse((struct str){packet, (size_t)n}, &m, &err) < 0) {
             if (!run->error)
-                error_set(&run->error, EPROTO, "%s", err ? error_message(err) : "message of the image worker is too long");
+                error_set(&run->error, EPROTO, "%s",
+                          err ? error_message(err) : "message of the image worker is too long");
             run_kill(run);
             return;
         }
         on_message(run, &m);
         message_fini(&m);
         if (run->store)
-            loop_timer_start(run->store->loop, &run->watchdog, run->store->cfg.stall_ms + WATCHDOG_MS, run->watchdog.fn);
+            loop_timer_start(run->store->loop, &run->watchdog,
+                             run->store->cfg.stall_ms + WATCHDOG_MS, run->watchdog.fn);
     }
 }
 
@@ -175,9 +180,11 @@ static void run_finish(struct image_run *run)
     res.error = run->error;
     (void)snprintf(took, sizeof(took), "%lld", (long long)mono_ms_since(run->started));
     if (run->error)
-        log_info(MODULE, "pull or load failed", "what", run->what, "error", error_message(run->error), "ms", took, NULL);
+        log_info(MODULE, "pull or load failed", "what", run->what, "error",
+                 error_message(run->error), "ms", took, NULL);
     else
-        log_info(MODULE, "pull or load done", "what", run->what, "image", res.ids.n ? res.ids.v[0] : "", "ms", took, NULL);
+        log_info(MODULE, "pull or load done", "what", run->what, "image",
+                 res.ids.n ? res.ids.v[0] : "", "ms", took, NULL);
     list_remove(&run->link);
     s->jobs_running--;
     image_trash(s, run->tmp);
@@ -221,8 +228,8 @@ static int run_send(int fd, const struct request *q, struct error **err)
     return 0;
 }
 
-static int run_start(struct image_store *s, struct request *q, int in_fd, const char *what, struct image_run **ret,
-                     struct error **err)
+static int run_start(struct image_store *s, struct request *q, int in_fd, const char *what,
+                     struct image_run **ret, struct error **err)
 {
     int sv[2], r;
     char suffix[13];
@@ -251,7 +258,12 @@ static int run_start(struct image_store *s, struct request *q, int in_fd, const 
         return r;
     }
     struct image_run *run = xcalloc(1, sizeof(*run));
-    *run = (struct image_run){.store = s, .fd = sv[0], .pid = pid, .what = xstrdup(what), .tmp = TAKE(tmp), .started = mono_now()};
+    *run = (struct image_run){.store = s,
+                              .fd = sv[0],
+                              .pid = pid,
+                              .what = xstrdup(what),
+                              .tmp = TAKE(tmp),
+                              .started = mono_now()};
     list_init(&run->jobs);
     list_add_tail(&s->jobs, &run->link);
     s->jobs_running++;
@@ -262,7 +274,8 @@ static int run_start(struct image_store *s, struct request *q, int in_fd, const 
     return 0;
 }
 
-static struct image_job *job_new(struct image_run *run, image_progress_fn progress, image_done_fn done, void *arg)
+static struct image_job *job_new(struct image_run *run, image_progress_fn progress,
+                                 image_done_fn done, void *arg)
 {
     struct image_job *j = xcalloc(1, sizeof(*j));
 
@@ -274,8 +287,9 @@ static struct image_job *job_new(struct image_run *run, image_progress_fn progre
 /* What makes two pulls the same; a digest, so that no secret lies about. */
 static char *run_key(const char *ref, const struct request *q)
 {
-    cleanup_free char *all = xasprintf("%s\n%s\n%s\n%s\n%s", ref, strna(q->username), strna(q->password),
-                                       strna(q->identity_token), strna(q->registry_token));
+    cleanup_free char *all =
+        xasprintf("%s\n%s\n%s\n%s\n%s", ref, strna(q->username), strna(q->password),
+                  strna(q->identity_token), strna(q->registry_token));
     char hex[SHA256_HEX];
 
     sha256_hex(all, strlen(all), hex);
@@ -287,7 +301,8 @@ static const char *or_null(const char *s)
     return s && *s ? s : NULL;
 }
 
-static int auth_read(const struct image_auth *a, struct request *q, char **split, struct error **err)
+static int auth_read(const struct image_auth *a, struct request *q, char **split,
+                     struct error **err)
 {
     struct buf b;
 
@@ -300,9 +315,11 @@ static int auth_read(const struct image_auth *a, struct request *q, char **split
     if (q->username || !or_null(a->auth))
         return 0;
     buf_init(&b, 64 * 1024);
-    if (buf_add_base64_decoded(&b, str_of(a->auth)) < 0 || !memchr(b.p, ':', b.n) || memchr(b.p, 0, b.n)) {
+    if (buf_add_base64_decoded(&b, str_of(a->auth)) < 0 || !memchr(b.p, ':', b.n) ||
+        memchr(b.p, 0, b.n)) {
         buf_fini(&b);
-        return error_set(err, EINVAL, "registry credentials: \"auth\" is not base64 of user:password");
+        return error_set(err, EINVAL,
+                         "registry credentials: \"auth\" is not base64 of user:password");
     }
     *split = buf_take(&b);
     char *colon = strchr(*split, ':');
@@ -323,14 +340,19 @@ static struct image_run *run_find(struct image_store *s, const char *key)
     return NULL;
 }
 
-int image_pull(struct image_store *s, const char *reference, const struct image_auth *auth, image_progress_fn progress,
-               image_done_fn done, void *arg, struct image_job **ret, struct error **err)
+int image_pull(struct image_store *s, const char *reference, const struct image_auth *auth,
+               image_progress_fn progress, image_done_fn done, void *arg, struct image_job **ret,
+               struct error **err)
 {
-    struct request q = {.op = (char *)"pull", .mirrors = s->cfg.mirrors, .insecure = s->cfg.insecure, .certs_dir = s->cfg.certs_dir};
+    struct request q = {.op = (char *)"pull",
+                        .mirrors = s->cfg.mirrors,
+                        .insecure = s->cfg.insecure,
+                        .certs_dir = s->cfg.certs_dir};
     cleanup_free char *ref = NULL, *split = NULL, *key = NULL;
     int r;
 
-    if ((r = image_name_normalize(reference, &ref, err)) < 0 || (r = auth_read(auth, &q, &split, err)) < 0)
+    if ((r = image_name_normalize(reference, &ref, err)) < 0 ||
+        (r = auth_read(auth, &q, &split, err)) < 0)
         return r;
     q.ref = ref;
     key = run_key(ref, &q);
@@ -346,8 +368,8 @@ int image_pull(struct image_store *s, const char *reference, const struct image_
     return 0;
 }
 
-int image_load(struct image_store *s, int fd, image_progress_fn progress, image_done_fn done, void *arg,
-               struct image_job **ret, struct error **err)
+int image_load(struct image_store *s, int fd, image_progress_fn progress, image_done_fn done,
+               void *arg, struct image_job **ret, struct error **err)
 {
     struct request q = {.op = (char *)"load"};
     struct image_run *run;

@@ -37,7 +37,8 @@ static int layer_json(struct image_store *s, const char *chain, json_t **ret, st
     return r;
 }
 
-int image_layer_load(struct image_store *s, const char *chain, struct image_layer **ret, struct error **err)
+int image_layer_load(struct image_store *s, const char *chain, struct image_layer **ret,
+                     struct error **err)
 {
     cleanup_json json_t *o = NULL;
     struct image_layer *l = map_get(&s->layers, chain);
@@ -83,7 +84,8 @@ void image_layers_count(struct image_store *s, const struct image_strings *layer
 static bool orphan_is_stale(struct image_store *s, const char *chain)
 {
     cleanup_json json_t *o = NULL;
-    cleanup_free char *boot = image_boot_id(), *path = xasprintf("%s/%s/layer.json", s->layers_dir, chain);
+    cleanup_free char *boot = image_boot_id(),
+                      *path = xasprintf("%s/%s/layer.json", s->layers_dir, chain);
     struct stat st;
 
     if (layer_json(s, chain, &o, NULL) < 0 || stat(path, &st) < 0)
@@ -111,7 +113,8 @@ static int collect_one(int dirfd, const char *name, unsigned char type, void *ar
     struct collect *c = arg;
     const struct image_layer *l = map_get(&c->store->layers, name);
 
-    if (streq(name, "empty") || (l && l->refs > 0) || (c->only && !image_strings_has(c->only, name)))
+    if (streq(name, "empty") || (l && l->refs > 0) ||
+        (c->only && !image_strings_has(c->only, name)))
         return 0;
     if (c->only || !image_hex_ok(str_of(name)) || orphan_is_stale(c->store, name))
         image_strings_add(&c->drop, name);
@@ -172,7 +175,8 @@ void image_clean_start(struct image_store *s)
         return;
     in = open(s->trash_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (image_worker_spawn(&s->cfg, "clean", in, -1, &pid, &err) < 0) {
-        log_warn(MODULE, "no worker, so the trash is emptied here", "error", error_message(err), NULL);
+        log_warn(MODULE, "no worker, so the trash is emptied here", "error", error_message(err),
+                 NULL);
         error_clear(&err);
         (void)dir_remove_tree(s->trash_dir, NULL);
         (void)dir_make(s->trash_dir, 0700, NULL);

@@ -27,7 +27,8 @@ void manifest_fini(struct manifest *m)
     *m = (struct manifest){0};
 }
 
-static int descriptor_read(const json_t *o, const char *what, struct descriptor *d, struct error **err)
+static int descriptor_read(const json_t *o, const char *what, struct descriptor *d,
+                           struct error **err)
 {
     const char *digest = json_text_or(o, "digest", "");
     int64_t size = json_int_or(o, "size", 0);
@@ -63,7 +64,8 @@ static int list_read(const json_t *list, const char *what, struct manifest *m, s
     if (!json_is_array(list) || json_array_size(list) > ENTRIES_MAX)
         return error_set(err, EINVAL, "manifest: %s is missing, not a list or too long", what);
     m->v = xcalloc(json_array_size(list) + 1, sizeof(*m->v));
-    json_array_foreach (list, i, item) {
+    json_array_foreach(list, i, item)
+    {
         int r = descriptor_read(item, what, &m->v[i], err);
         if (r < 0)
             return r;
@@ -84,7 +86,8 @@ int manifest_parse(struct str json, struct manifest *ret, struct error **err)
         return error_set(err, EINVAL, "manifest: not an object");
     int64_t version = json_int_or(root, "schemaVersion", 0);
     if (version != 2)
-        return error_set(err, EINVAL, "manifest: schema version %lld is not served, only 2", (long long)version);
+        return error_set(err, EINVAL, "manifest: schema version %lld is not served, only 2",
+                         (long long)version);
     m.index = json_object_get(root, "manifests") != NULL;
     if (m.index) {
         r = list_read(json_object_get(root, "manifests"), "manifests", &m, err);
@@ -110,14 +113,16 @@ static bool variant_fits(struct str arch, struct str wanted, const char *offered
 
 const struct descriptor *manifest_choose(const struct manifest *index, const char *platform)
 {
-    struct str rest = str_of(platform), os = str_split(&rest, '/'), arch = str_split(&rest, '/'), variant = rest;
+    struct str rest = str_of(platform), os = str_split(&rest, '/'), arch = str_split(&rest, '/'),
+               variant = rest;
     const struct descriptor *loose = NULL;
 
     for (size_t i = 0; i < index->n; i++) {
         const struct descriptor *d = &index->v[i];
         if (!d->os && !d->architecture && !loose)
             loose = d;
-        if (!d->os || !d->architecture || d->has_features || !str_eq_z(os, d->os) || !str_eq_z(arch, d->architecture))
+        if (!d->os || !d->architecture || d->has_features || !str_eq_z(os, d->os) ||
+            !str_eq_z(arch, d->architecture))
             continue;
         if (variant_fits(arch, variant, d->variant))
             return d;
@@ -130,8 +135,9 @@ char *manifest_platform(void)
     static const struct {
         const char *machine, *platform;
     } known[] = {
-        {"x86_64", "linux/amd64"},   {"aarch64", "linux/arm64/v8"}, {"armv7l", "linux/arm/v7"}, {"armv6l", "linux/arm/v6"},
-        {"riscv64", "linux/riscv64"}, {"ppc64le", "linux/ppc64le"},  {"s390x", "linux/s390x"},   {"i686", "linux/386"},
+        {"x86_64", "linux/amd64"},  {"aarch64", "linux/arm64/v8"}, {"armv7l", "linux/arm/v7"},
+        {"armv6l", "linux/arm/v6"}, {"riscv64", "linux/riscv64"},  {"ppc64le", "linux/ppc64le"},
+        {"s390x", "linux/s390x"},   {"i686", "linux/386"},
     };
     struct utsname u;
 

@@ -11,12 +11,13 @@ struct descriptor {
     uint64_t size;
     char *os, *architecture, *variant; /* NULL when absent */
     bool has_features;                 /* os.features */
-    char *ref_name;                    /* of annotations: io.containerd.image.name or org.opencontainers.image.ref.name */
+    char *ref_name; /* of annotations: io.containerd.image.name or org.opencontainers.image.ref.name
+                     */
 };
 struct manifest {
     bool index;
-    struct descriptor config;  /* manifest */
-    struct descriptor *v;      /* layers, lowest first, or the index's entries */
+    struct descriptor config; /* manifest */
+    struct descriptor *v;     /* layers, lowest first, or the index's entries */
     size_t n;
 };
 int manifest_parse(struct str json, struct manifest *ret, struct error **err);

@@ -29,7 +29,8 @@ static int message_read(const json_t *o, struct message *m, struct error **err)
         if (digest && !image_digest_ok(str_of(digest)))
             return bad(err);
         m->digest = xstrdup_null(digest);
-        if (!json_is_object(json_object_get(o, "record")) || json_write(json_object_get(o, "record"), &b) < 0)
+        if (!json_is_object(json_object_get(o, "record")) ||
+            json_write(json_object_get(o, "record"), &b) < 0)
             return bad(err);
         return image_record_parse(buf_str(&b), &m->record, err);
     }
@@ -76,10 +77,12 @@ static void write_object(json_t *o, struct buf *b)
     json_decref(o);
 }
 
-void message_progress(struct buf *b, const char *id, const char *status, uint64_t current, uint64_t total)
+void message_progress(struct buf *b, const char *id, const char *status, uint64_t current,
+                      uint64_t total)
 {
-    write_object(json_pack("{ss ss ss sI sI}", "t", "progress", "id", id, "status", status, "current",
-                           (json_int_t)current, "total", (json_int_t)total), b);
+    write_object(json_pack("{ss ss ss sI sI}", "t", "progress", "id", id, "status", status,
+                           "current", (json_int_t)current, "total", (json_int_t)total),
+                 b);
 }
 
 void message_image(struct buf *b, const struct image_record *r, const char *digest)
@@ -98,7 +101,8 @@ void message_error(struct buf *b, int code, const char *text)
     size_t n = strlen(text);
 
     (void)buf_printf(b, "{\"t\":\"error\",\"code\":%d,\"message\":", code);
-    (void)buf_add_json_string(b, (struct str){text, n < 8192 ? n : 8192}); /* the packet has a limit */
+    (void)buf_add_json_string(b,
+                              (struct str){text, n < 8192 ? n : 8192}); /* the packet has a limit */
     (void)buf_add_char(b, '}');
 }
 
@@ -112,11 +116,22 @@ struct request_text {
     const char *key;
     size_t offset;
 };
-#define TEXT(key, member) {key, offsetof(struct request, member)}
+#define TEXT(key, member)                                                                          \
+    {                                                                                              \
+        key, offsetof(struct request, member)                                                      \
+    }
 static const struct request_text request_texts[] = {
-    TEXT("op", op), TEXT("root", root), TEXT("tmp", tmp), TEXT("ref", ref), TEXT("platform", platform),
-    TEXT("certs", certs_dir), TEXT("boot", boot), TEXT("username", username), TEXT("password", password),
-    TEXT("identityToken", identity_token), TEXT("registryToken", registry_token),
+    TEXT("op", op),
+    TEXT("root", root),
+    TEXT("tmp", tmp),
+    TEXT("ref", ref),
+    TEXT("platform", platform),
+    TEXT("certs", certs_dir),
+    TEXT("boot", boot),
+    TEXT("username", username),
+    TEXT("password", password),
+    TEXT("identityToken", identity_token),
+    TEXT("registryToken", registry_token),
 };
 
 static char **request_member(const struct request *q, size_t i)
@@ -152,9 +167,8 @@ static void words_read(const json_t *list, struct image_strings *ret)
     json_t *item;
     size_t i;
 
-    json_array_foreach (list, i, item)
-        if (json_is_string(item))
-            image_strings_add(ret, json_string_value(item));
+    json_array_foreach(list, i, item) if (json_is_string(item))
+        image_strings_add(ret, json_string_value(item));
 }
 
 int request_parse(struct str packet, struct request *ret, struct error **err)

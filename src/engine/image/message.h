@@ -1,7 +1,7 @@
 /*
- * What engine and worker say to each other over a SOCK_SEQPACKET pair: one JSON object a packet, at most
- * MESSAGE_MAX bytes. The engine sends one request; the worker (and its children) send progress and
- * images, and last either "done" or an error. Pure text.
+ * What engine and worker say to each other over a SOCK_SEQPACKET pair: one JSON object a packet, at
+ * most MESSAGE_MAX bytes. The engine sends one request; the worker (and its children) send progress
+ * and images, and last either "done" or an error. Pure text.
  */
 #pragma once
 #include "engine/image/store_private.h"
@@ -10,16 +10,17 @@
 enum message_type { MESSAGE_PROGRESS, MESSAGE_IMAGE, MESSAGE_ERROR, MESSAGE_DONE };
 struct message {
     enum message_type type;
-    char *id, *status;           /* progress */
-    uint64_t current, total;     /* progress */
-    struct image_record record;  /* image */
-    char *digest;                /* image: what the name resolved to; may be NULL */
-    int code;                    /* error: errno */
-    char *text;                  /* error */
+    char *id, *status;          /* progress */
+    uint64_t current, total;    /* progress */
+    struct image_record record; /* image */
+    char *digest;               /* image: what the name resolved to; may be NULL */
+    int code;                   /* error: errno */
+    char *text;                 /* error */
 };
 int message_parse(struct str packet, struct message *ret, struct error **err);
 void message_fini(struct message *m);
-void message_progress(struct buf *b, const char *id, const char *status, uint64_t current, uint64_t total);
+void message_progress(struct buf *b, const char *id, const char *status, uint64_t current,
+                      uint64_t total);
 void message_image(struct buf *b, const struct image_record *r, const char *digest);
 void message_error(struct buf *b, int code, const char *text);
 void message_done(struct buf *b);

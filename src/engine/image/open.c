@@ -43,7 +43,8 @@ static int dirs_make(struct image_store *s, struct error **err)
         return r;
     if ((r = dir_make(empty, 0755, err)) < 0)
         return r;
-    empty2 = path_join(s->layers_dir, "empty/fs2"); /* a read-only overlay needs two lower directories */
+    empty2 =
+        path_join(s->layers_dir, "empty/fs2"); /* a read-only overlay needs two lower directories */
     return dir_make(empty2, 0755, err);
 }
 
@@ -71,7 +72,8 @@ static int sweep_blob(int dirfd, const char *name, unsigned char type, void *arg
     return 0;
 }
 
-/* Blobs are small and written before the image that names them; without an owner they are leftovers. */
+/* Blobs are small and written before the image that names them; without an owner they are
+ * leftovers. */
 static void blobs_collect(struct image_store *s)
 {
     cleanup_free char *blobs = path_join(s->images_dir, "blobs");
@@ -87,7 +89,8 @@ static void blobs_collect(struct image_store *s)
     map_fini(&b.used, NULL);
 }
 
-int image_store_open(struct loop *l, const struct image_config *cfg, struct image_store **ret, struct error **err)
+int image_store_open(struct loop *l, const struct image_config *cfg, struct image_store **ret,
+                     struct error **err)
 {
     struct image_store *s = xcalloc(1, sizeof(*s));
     int r;

@@ -1,4 +1,5 @@
-/* Texts that come with images: manifests, configurations, challenges, messages, registry settings. */
+/* Texts that come with images: manifests, configurations, challenges, messages, registry settings.
+ */
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/test.h"
@@ -23,7 +24,10 @@ static struct challenge parse(const char *header)
 
 TEST(bearer_challenge)
 {
-    struct challenge c = parse("Bearer realm=\"https://auth.docker.io/token\",service=\"registry.docker.io\",scope=\"repository:a/b:pull\"");
+    struct challenge c =
+        parse("Bearer "
+              "realm=\"https://auth.docker.io/"
+              "token\",service=\"registry.docker.io\",scope=\"repository:a/b:pull\"");
 
     assert_int_equal(c.scheme, CHALLENGE_BEARER);
     assert_string_equal(c.realm, "https://auth.docker.io/token");
@@ -34,7 +38,8 @@ TEST(bearer_challenge)
 
 TEST(several_challenges)
 {
-    struct challenge c = parse("Negotiate abc==, Basic realm=\"x, y\", bearer  realm = \"r\\\"q\" , service=s");
+    struct challenge c =
+        parse("Negotiate abc==, Basic realm=\"x, y\", bearer  realm = \"r\\\"q\" , service=s");
 
     assert_int_equal(c.scheme, CHALLENGE_BEARER);
     assert_string_equal(c.realm, "r\"q");
@@ -60,30 +65,47 @@ TEST(manifests)
 {
     struct manifest m;
 
-    assert_int_equal(manifest("{\"schemaVersion\":2,\"config\":{\"digest\":\"" D "\",\"size\":7},\"layers\":[{\"digest\":\"" D "\",\"size\":9}]}", &m), 0);
+    assert_int_equal(manifest("{\"schemaVersion\":2,\"config\":{\"digest\":\"" D
+                              "\",\"size\":7},\"layers\":[{\"digest\":\"" D "\",\"size\":9}]}",
+                              &m),
+                     0);
     assert_false(m.index);
     assert_int_equal(m.n, 1);
     assert_int_equal(m.v[0].size, 9);
     manifest_fini(&m);
-    const char *const bad[] = {"", "[]", "{}", "{\"schemaVersion\":1}", "{\"schemaVersion\":2}",
-                               "{\"schemaVersion\":2,\"config\":{\"digest\":\"" D "\"},\"layers\":{}}",
-                               "{\"schemaVersion\":2,\"config\":{\"digest\":\"../../x\"},\"layers\":[]}",
-                               "{\"schemaVersion\":2,\"config\":{\"digest\":\"" D "\"},\"layers\":[{\"digest\":\"sha256:..\"}]}",
-                               "{\"schemaVersion\":2,\"manifests\":[{\"digest\":\"" D "\",\"size\":-1}]}",
-                               "{\"schemaVersion\":2,\"manifests\":[7]}"};
+    const char *const bad[] = {
+        "",
+        "[]",
+        "{}",
+        "{\"schemaVersion\":1}",
+        "{\"schemaVersion\":2}",
+        "{\"schemaVersion\":2,\"config\":{\"digest\":\"" D "\"},\"layers\":{}}",
+        "{\"schemaVersion\":2,\"config\":{\"digest\":\"../../x\"},\"layers\":[]}",
+        "{\"schemaVersion\":2,\"config\":{\"digest\":\"" D
+        "\"},\"layers\":[{\"digest\":\"sha256:..\"}]}",
+        "{\"schemaVersion\":2,\"manifests\":[{\"digest\":\"" D "\",\"size\":-1}]}",
+        "{\"schemaVersion\":2,\"manifests\":[7]}"};
     for (size_t i = 0; i < ARRAY_LEN(bad); i++)
         if (manifest(bad[i], &m) >= 0)
             fail_msg("accepted: %s", bad[i]);
 }
 
-#define ENTRY(os, arch, variant) "{\"digest\":\"" D "\",\"size\":1,\"platform\":{\"os\":\"" os "\",\"architecture\":\"" arch "\",\"variant\":\"" variant "\"}}"
+#define ENTRY(os, arch, variant)                                                                   \
+    "{\"digest\":\"" D "\",\"size\":1,\"platform\":{\"os\":\"" os "\",\"architecture\":\"" arch    \
+    "\",\"variant\":\"" variant "\"}}"
 
 TEST(index_by_platform)
 {
     struct manifest m;
 
-    assert_int_equal(manifest("{\"schemaVersion\":2,\"manifests\":[" ENTRY("windows", "amd64", "") "," ENTRY("linux", "arm", "v6") "," ENTRY(
-                                  "linux", "arm", "v7") "," ENTRY("linux", "arm64", "") "," ENTRY("unknown", "unknown", "") "]}", &m), 0);
+    assert_int_equal(
+        manifest("{\"schemaVersion\":2,\"manifests\":[" ENTRY("windows", "amd64", "") "," ENTRY(
+                     "linux", "arm",
+                     "v6") "," ENTRY("linux", "arm",
+                                     "v7") "," ENTRY("linux", "arm64",
+                                                     "") "," ENTRY("unknown", "unknown", "") "]}",
+                 &m),
+        0);
     assert_ptr_equal(manifest_choose(&m, "linux/arm/v7"), &m.v[2]);
     assert_ptr_equal(manifest_choose(&m, "linux/arm64/v8"), &m.v[3]);
     assert_ptr_equal(manifest_choose(&m, "linux/arm"), &m.v[1]);
@@ -99,9 +121,14 @@ TEST(configuration)
     struct arena a;
 
     arena_init(&a, 0);
-    assert_int_equal(image_config_data_parse(
-                         STR("{\"os\":\"linux\",\"config\":{\"User\":\"1:2\",\"Env\":[\"A=b\",\"C=d\"],\"Entrypoint\":[\"e\"],\"Cmd\":null,"
-                             "\"ExposedPorts\":{\"80/tcp\":{}},\"Labels\":{\"k\":\"v\"}},\"rootfs\":{\"diff_ids\":[\"" D "\"]}}"), &a, &c, &ids, NULL), 0);
+    assert_int_equal(
+        image_config_data_parse(
+            STR("{\"os\":\"linux\",\"config\":{\"User\":\"1:2\",\"Env\":[\"A=b\",\"C=d\"],"
+                "\"Entrypoint\":[\"e\"],\"Cmd\":null,"
+                "\"ExposedPorts\":{\"80/"
+                "tcp\":{}},\"Labels\":{\"k\":\"v\"}},\"rootfs\":{\"diff_ids\":[\"" D "\"]}}"),
+            &a, &c, &ids, NULL),
+        0);
     assert_string_equal(c.user, "1:2");
     assert_int_equal(c.env.n, 2);
     assert_string_equal(c.env.v[1], "C=d");
@@ -111,7 +138,8 @@ TEST(configuration)
     assert_string_equal(c.workdir, "");
     assert_int_equal(ids.n, 1);
     image_strings_fini(&ids);
-    assert_true(image_config_data_parse(STR("{\"rootfs\":{\"diff_ids\":[\"x\"]}}"), &a, &c, &ids, NULL) < 0);
+    assert_true(image_config_data_parse(STR("{\"rootfs\":{\"diff_ids\":[\"x\"]}}"), &a, &c, &ids,
+                                        NULL) < 0);
     assert_true(image_config_data_parse(STR("{\"config\":{\"Env\":[1]}}"), &a, &c, NULL, NULL) < 0);
     arena_fini(&a);
 }
@@ -134,8 +162,15 @@ TEST(chains)
 TEST(messages_survive)
 {
     struct message m;
-    struct request in = {.op = (char *)"pull", .root = (char *)"/r", .tmp = (char *)"/t", .boot = (char *)"b", .ref = (char *)"x",
-                         .username = (char *)"u\"\n", .parallel = 5, .stall_ms = 7}, out;
+    struct request in = {.op = (char *)"pull",
+                         .root = (char *)"/r",
+                         .tmp = (char *)"/t",
+                         .boot = (char *)"b",
+                         .ref = (char *)"x",
+                         .username = (char *)"u\"\n",
+                         .parallel = 5,
+                         .stall_ms = 7},
+                   out;
     struct buf b;
 
     buf_init(&b, MESSAGE_MAX);

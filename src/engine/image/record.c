@@ -17,7 +17,8 @@ void image_record_fini(struct image_record *r)
 
 typedef bool (*word_ok_fn)(struct str s);
 
-static int words_read(const json_t *o, const char *key, word_ok_fn ok, struct image_strings *ret, struct error **err)
+static int words_read(const json_t *o, const char *key, word_ok_fn ok, struct image_strings *ret,
+                      struct error **err)
 {
     json_t *list = json_object_get(o, key), *item;
     size_t i;
@@ -26,7 +27,8 @@ static int words_read(const json_t *o, const char *key, word_ok_fn ok, struct im
         return 0;
     if (!json_is_array(list))
         return error_set(err, EINVAL, "image record: %s is not a list", key);
-    json_array_foreach (list, i, item) {
+    json_array_foreach(list, i, item)
+    {
         if (!json_is_string(item) || !ok(str_of(json_string_value(item))))
             return error_set(err, EINVAL, "image record: %s[%zu] is unusable", key, i);
         image_strings_add(ret, json_string_value(item));

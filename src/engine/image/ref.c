@@ -25,7 +25,8 @@ bool image_digest_ok(struct str s)
     return str_starts(s, STR("sha256:")) && image_hex_ok((struct str){s.p + 7, s.n - 7});
 }
 
-/* One path component: runs of letters and digits joined by one '.', one or two '_', or any number of '-'. */
+/* One path component: runs of letters and digits joined by one '.', one or two '_', or any number
+ * of '-'. */
 static bool component_ok(struct str s)
 {
     size_t i = 0;
@@ -89,7 +90,8 @@ static bool domain_ok(struct str s)
             if (label.n == 0 || label.p[0] == '-' || label.p[label.n - 1] == '-')
                 return false;
             for (size_t i = 0; i < label.n; i++)
-                if ((unsigned char)label.p[i] > 127 || (!isalnum((unsigned char)label.p[i]) && label.p[i] != '-'))
+                if ((unsigned char)label.p[i] > 127 ||
+                    (!isalnum((unsigned char)label.p[i]) && label.p[i] != '-'))
                     return false;
         }
     }
@@ -109,10 +111,12 @@ static bool looks_like_domain(struct str s)
 
 static int invalid(struct str text, const char *why, struct error **err)
 {
-    return error_set(err, EINVAL, "could not parse image reference \"%.*s\": %s", STR_FMT(text), why);
+    return error_set(err, EINVAL, "could not parse image reference \"%.*s\": %s", STR_FMT(text),
+                     why);
 }
 
-static const char *ref_split(struct str text, struct str *domain, struct str *path, struct str *tag, struct str *digest)
+static const char *ref_split(struct str text, struct str *domain, struct str *path, struct str *tag,
+                             struct str *digest)
 {
     struct str rest = text;
 
@@ -161,7 +165,8 @@ int image_ref_parse(struct str text, struct image_ref *ret, struct error **err)
         if (!component_ok(c)) {
             for (size_t i = 0; i < path.n; i++)
                 if (path.p[i] >= 'A' && path.p[i] <= 'Z')
-                    return invalid(text, "invalid reference format: repository name must be lowercase", err);
+                    return invalid(
+                        text, "invalid reference format: repository name must be lowercase", err);
             return invalid(text, "invalid reference format", err);
         }
     }
@@ -175,7 +180,9 @@ int image_ref_parse(struct str text, struct image_ref *ret, struct error **err)
     *ret = (struct image_ref){
         .domain = str_dup(domain),
         .path = library ? xasprintf("library/%.*s", STR_FMT(path)) : str_dup(path),
-        .tag = tag.p ? str_dup(tag) : digest.p ? NULL : xstrdup("latest"),
+        .tag = tag.p      ? str_dup(tag)
+               : digest.p ? NULL
+                          : xstrdup("latest"),
         .digest = digest.p ? str_dup(digest) : NULL,
     };
     return 0;
@@ -209,8 +216,8 @@ char *image_ref_name(const struct image_ref *r)
 
 char *image_ref_text(const struct image_ref *r)
 {
-    return xasprintf("%s/%s%s%s%s%s", r->domain, r->path, r->tag ? ":" : "", strna(r->tag), r->digest ? "@" : "",
-                     strna(r->digest));
+    return xasprintf("%s/%s%s%s%s%s", r->domain, r->path, r->tag ? ":" : "", strna(r->tag),
+                     r->digest ? "@" : "", strna(r->digest));
 }
 
 char *image_ref_familiar(const char *normal)

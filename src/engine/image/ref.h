@@ -1,6 +1,6 @@
 /*
- * Image references: [domain/]path[:tag][@digest], in Docker's grammar and with its defaults (docker.io,
- * library/, latest). Pure text; shared by engine and worker.
+ * Image references: [domain/]path[:tag][@digest], in Docker's grammar and with its defaults
+ * (docker.io, library/, latest). Pure text; shared by engine and worker.
  */
 #pragma once
 #include "base/error.h"

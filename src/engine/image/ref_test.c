@@ -40,7 +40,8 @@ TEST(defaults_of_docker)
     good("docker.io/nginx", "docker.io/library/nginx:latest", "nginx:latest");
     good("index.docker.io/a/b:c", "docker.io/a/b:c", "a/b:c");
     good("localhost/x", "localhost/x:latest", "localhost/x:latest");
-    good("127.0.0.1:5000/a/b-c__d.e:T_1-x", "127.0.0.1:5000/a/b-c__d.e:T_1-x", "127.0.0.1:5000/a/b-c__d.e:T_1-x");
+    good("127.0.0.1:5000/a/b-c__d.e:T_1-x", "127.0.0.1:5000/a/b-c__d.e:T_1-x",
+         "127.0.0.1:5000/a/b-c__d.e:T_1-x");
     good("[::1]:5000/a", "[::1]:5000/a:latest", "[::1]:5000/a:latest");
 }
 
@@ -55,8 +56,11 @@ TEST(digests)
 
 TEST(refused)
 {
-    const char *const words[] = {"", ":", "/", "a//b", "Nginx", "a/B", "a:", "a:b:c", "-a", "a-", "a..b", "a___b", "a b", "../x",
-                                 "a/../b", "host:port/a", "host:99999/a", "a.b-/c", "a:.x", "a@", "\xc3\xa9", "[::1/a", "a\nb"};
+    const char *const words[] = {
+        "",     ":",     "/",        "a//b",        "Nginx",        "a/B",
+        "a:",   "a:b:c", "-a",       "a-",          "a..b",         "a___b",
+        "a b",  "../x",  "a/../b",   "host:port/a", "host:99999/a", "a.b-/c",
+        "a:.x", "a@",    "\xc3\xa9", "[::1/a",      "a\nb"};
 
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
         bad(words[i]);

@@ -17,10 +17,12 @@ static bool in_cidr(const char *cidr, const char *address)
 
     for (int i = 0; rest.p && i < 2; i++) {
         int family = i ? AF_INET6 : AF_INET;
-        if (inet_pton(family, text, net) != 1 || inet_pton(family, address, a) != 1 || str_to_u64(rest, i ? 128 : 32, &bits) < 0)
+        if (inet_pton(family, text, net) != 1 || inet_pton(family, address, a) != 1 ||
+            str_to_u64(rest, i ? 128 : 32, &bits) < 0)
             continue;
         size_t whole = bits / 8, part = bits % 8;
-        return memcmp(net, a, whole) == 0 && (!part || (net[whole] >> (8 - part)) == (a[whole] >> (8 - part)));
+        return memcmp(net, a, whole) == 0 &&
+               (!part || (net[whole] >> (8 - part)) == (a[whole] >> (8 - part)));
     }
     return false;
 }
@@ -34,7 +36,8 @@ bool registry_is_insecure(const char *host, const struct image_strings *insecure
     if (streq(name, "localhost") || in_cidr("127.0.0.0/8", name) || in_cidr("::1/128", name))
         return true;
     for (size_t i = 0; i < insecure->n; i++)
-        if (streq(insecure->v[i], host) || streq(insecure->v[i], name) || in_cidr(insecure->v[i], name))
+        if (streq(insecure->v[i], host) || streq(insecure->v[i], name) ||
+            in_cidr(insecure->v[i], name))
             return true;
     return false;
 }
@@ -49,7 +52,8 @@ static void endpoint_add(struct registry *r, const char *base, bool mirror)
     struct endpoint *ep = &r->v[r->n++];
     while (n && base[n - 1] == '/')
         n--;
-    *ep = (struct endpoint){.base = xstrndup(base, n), .host = xstrndup(host, strcspn(host, "/")), .mirror = mirror};
+    *ep = (struct endpoint){
+        .base = xstrndup(base, n), .host = xstrndup(host, strcspn(host, "/")), .mirror = mirror};
     ep->insecure = registry_is_insecure(ep->host, &r->q->insecure);
 }
 
@@ -94,8 +98,9 @@ char *endpoint_url(const struct registry *r, const struct endpoint *ep, const ch
 /* ---- errors ---- */
 static int no_reference(struct registry *r, int code, const char *why, struct error **err)
 {
-    return error_set(err, code, "failed to pull and unpack image \"%s\": failed to resolve reference \"%s\": %s", r->ref_text,
-                     r->ref_text, why);
+    return error_set(
+        err, code, "failed to pull and unpack image \"%s\": failed to resolve reference \"%s\": %s",
+        r->ref_text, r->ref_text, why);
 }
 
 static char *server_message(struct str body)
@@ -105,11 +110,13 @@ static char *server_message(struct str body)
     if (!body.n || json_parse(body, 1u << 20, "error", &o, NULL) < 0)
         return NULL;
     const json_t *first = json_array_get(json_object_get(o, "errors"), 0);
-    const char *code = json_text_or(first, "code", NULL), *text = json_text_or(first, "message", "");
+    const char *code = json_text_or(first, "code", NULL),
+               *text = json_text_or(first, "message", "");
     return code ? xasprintf("%.100s: %.300s", code, text) : NULL;
 }
 
-int registry_status_error(struct registry *r, long status, struct str body, const char *url, struct error **err)
+int registry_status_error(struct registry *r, long status, struct str body, const char *url,
+                          struct error **err)
 {
     cleanup_free char *said = server_message(body), *why = NULL;
 
@@ -118,28 +125,35 @@ int registry_status_error(struct registry *r, long status, struct str body, cons
         return no_reference(r, ENOENT, why, err);
     }
     if (status == 401 || status == 403) {
-        why = xasprintf("pull access denied, repository does not exist or may require authorization: server message: %s",
-                        said ? said : status == 401 ? "authorization failed" : "forbidden");
+        why = xasprintf("pull access denied, repository does not exist or may require "
+                        "authorization: server message: %s",
+                        said            ? said
+                        : status == 401 ? "authorization failed"
+                                        : "forbidden");
         return no_reference(r, EACCES, why, err);
     }
-    why = xasprintf("unexpected status from GET request to %s: %ld%s%s", url, status, said ? ": " : "", strna(said));
+    why = xasprintf("unexpected status from GET request to %s: %ld%s%s", url, status,
+                    said ? ": " : "", strna(said));
     return no_reference(r, status == 429 ? EAGAIN : EIO, why, err);
 }
 
-int registry_curl_error(struct registry *r, CURLcode code, const char *detail, const char *url, struct error **err)
+int registry_curl_error(struct registry *r, CURLcode code, const char *detail, const char *url,
+                        struct error **err)
 {
     int e = code == CURLE_COULDNT_CONNECT        ? ECONNREFUSED
             : code == CURLE_OPERATION_TIMEDOUT   ? ETIMEDOUT
             : code == CURLE_COULDNT_RESOLVE_HOST ? EHOSTUNREACH
             : code == CURLE_WRITE_ERROR          ? EMSGSIZE
                                                  : EIO;
-    cleanup_free char *why = xasprintf("failed to do request: Get \"%s\": %s", url, detail && *detail ? detail : curl_easy_strerror(code));
+    cleanup_free char *why = xasprintf("failed to do request: Get \"%s\": %s", url,
+                                       detail && *detail ? detail : curl_easy_strerror(code));
 
     return no_reference(r, e, why, err);
 }
 
 /* ---- requests ---- */
-static int cert_file(const struct registry *r, const struct endpoint *ep, const char *name, char **ret)
+static int cert_file(const struct registry *r, const struct endpoint *ep, const char *name,
+                     char **ret)
 {
     char *path = xasprintf("%s/%s/%s", r->q->certs_dir, ep->host, name);
 
@@ -203,11 +217,12 @@ static size_t on_header(char *p, size_t size, size_t n, void *arg)
     return n;
 }
 
-struct curl_slist *registry_setup(struct registry *r, struct endpoint *ep, CURL *c, const char *path, bool manifest,
-                                  struct answer *a)
+struct curl_slist *registry_setup(struct registry *r, struct endpoint *ep, CURL *c,
+                                  const char *path, bool manifest, struct answer *a)
 {
     static const char *const accepts[] = {
-        "Accept: application/vnd.oci.image.index.v1+json", "Accept: application/vnd.oci.image.manifest.v1+json",
+        "Accept: application/vnd.oci.image.index.v1+json",
+        "Accept: application/vnd.oci.image.manifest.v1+json",
         "Accept: application/vnd.docker.distribution.manifest.list.v2+json",
         "Accept: application/vnd.docker.distribution.manifest.v2+json"};
     cleanup_free char *url = endpoint_url(r, ep, path);
@@ -237,8 +252,8 @@ struct curl_slist *registry_setup(struct registry *r, struct endpoint *ep, CURL 
 
 bool registry_go_plain(struct endpoint *ep, CURLcode code)
 {
-    bool no_tls = code == CURLE_SSL_CONNECT_ERROR || code == CURLE_COULDNT_CONNECT || code == CURLE_RECV_ERROR ||
-                  code == CURLE_GOT_NOTHING || code == CURLE_SEND_ERROR;
+    bool no_tls = code == CURLE_SSL_CONNECT_ERROR || code == CURLE_COULDNT_CONNECT ||
+                  code == CURLE_RECV_ERROR || code == CURLE_GOT_NOTHING || code == CURLE_SEND_ERROR;
 
     if (!ep->insecure || ep->plain_tried || !no_tls || !strstarts(ep->base, "https://"))
         return false;
@@ -255,8 +270,8 @@ static size_t on_body(char *p, size_t size, size_t n, void *arg)
 }
 
 /* One endpoint: a small document, with sign-in when asked for. 0 and the body, or failure. */
-static int get_from(struct registry *r, struct endpoint *ep, const char *path, bool manifest, size_t max, struct buf *body,
-                    struct answer *a, struct error **err)
+static int get_from(struct registry *r, struct endpoint *ep, const char *path, bool manifest,
+                    size_t max, struct buf *body, struct answer *a, struct error **err)
 {
     char detail[CURL_ERROR_SIZE] = "";
     bool signed_in = false;
@@ -276,7 +291,8 @@ static int get_from(struct registry *r, struct endpoint *ep, const char *path, b
         if (code != CURLE_OK && registry_go_plain(ep, code))
             continue;
         if (code != CURLE_OK)
-            return registry_curl_error(r, code, body->overflowed ? "the answer is too long" : detail, url, err);
+            return registry_curl_error(
+                r, code, body->overflowed ? "the answer is too long" : detail, url, err);
         curl_easy_getinfo(r->curl, CURLINFO_RESPONSE_CODE, &a->status);
         if (a->status == 200)
             return 0;
@@ -293,7 +309,8 @@ static int get_from(struct registry *r, struct endpoint *ep, const char *path, b
 }
 
 /* All endpoints in turn; the origin's error is the one that counts. */
-static int get(struct registry *r, const char *path, bool manifest, size_t max, struct buf *body, struct answer *a, struct error **err)
+static int get(struct registry *r, const char *path, bool manifest, size_t max, struct buf *body,
+               struct answer *a, struct error **err)
 {
     int e = 0;
 
@@ -319,7 +336,8 @@ static void digest_of(struct str text, char out[static 72])
     sha256_hex(text.p, text.n, out + 7);
 }
 
-int registry_manifest(struct registry *r, const char *reference, struct buf *ret, char ret_digest[static 72], struct error **err)
+int registry_manifest(struct registry *r, const char *reference, struct buf *ret,
+                      char ret_digest[static 72], struct error **err)
 {
     cleanup_free char *path = xasprintf("manifests/%s", reference);
     struct answer a = {.range_start = -1};
@@ -330,7 +348,9 @@ int registry_manifest(struct registry *r, const char *reference, struct buf *ret
     digest_of(buf_str(ret), ret_digest);
     const char *wanted = strstarts(reference, "sha256:") ? reference : a.content_digest;
     if (wanted && !streq(wanted, ret_digest)) {
-        e = error_set(err, EBADMSG, "failed to pull and unpack image \"%s\": manifest digest mismatch: %s was announced, %s came",
+        e = error_set(err, EBADMSG,
+                      "failed to pull and unpack image \"%s\": manifest digest mismatch: %s was "
+                      "announced, %s came",
                       r->ref_text, wanted, ret_digest);
         buf_fini(ret);
     }
@@ -338,7 +358,8 @@ int registry_manifest(struct registry *r, const char *reference, struct buf *ret
     return e;
 }
 
-int registry_blob(struct registry *r, const char *digest, size_t max, struct buf *ret, struct error **err)
+int registry_blob(struct registry *r, const char *digest, size_t max, struct buf *ret,
+                  struct error **err)
 {
     cleanup_free char *path = xasprintf("blobs/%s", digest);
     struct answer a = {.range_start = -1};
@@ -352,5 +373,6 @@ int registry_blob(struct registry *r, const char *digest, size_t max, struct buf
     if (streq(got, digest))
         return 0;
     buf_fini(ret);
-    return error_set(err, EBADMSG, "failed to pull and unpack image \"%s\": digest mismatch of %s", r->ref_text, digest);
+    return error_set(err, EBADMSG, "failed to pull and unpack image \"%s\": digest mismatch of %s",
+                     r->ref_text, digest);
 }

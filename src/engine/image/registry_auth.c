@@ -50,9 +50,11 @@ static void parameter(struct buf *b, char first, const char *key, const char *va
 }
 
 /* URL with its query, and the form when a refresh token is exchanged. */
-static void token_request(struct registry *r, struct endpoint *ep, const struct challenge *c, struct buf *url, struct buf *form)
+static void token_request(struct registry *r, struct endpoint *ep, const struct challenge *c,
+                          struct buf *url, struct buf *form)
 {
-    cleanup_free char *scope = c->scope ? xstrdup(c->scope) : xasprintf("repository:%s:pull", r->path);
+    cleanup_free char *scope =
+        c->scope ? xstrdup(c->scope) : xasprintf("repository:%s:pull", r->path);
 
     (void)buf_add_z(url, c->realm);
     if (!ep->mirror && r->q->identity_token) {
@@ -83,7 +85,8 @@ static int token_read(struct endpoint *ep, struct str body, struct error **err)
     return bearer_header(ep, token, err);
 }
 
-static int token_get(struct registry *r, struct endpoint *ep, const struct challenge *c, struct error **err)
+static int token_get(struct registry *r, struct endpoint *ep, const struct challenge *c,
+                     struct error **err)
 {
     cleanup_buf struct buf url, form, body;
     char detail[CURL_ERROR_SIZE] = "";
@@ -94,7 +97,8 @@ static int token_get(struct registry *r, struct endpoint *ep, const struct chall
     buf_init(&form, TOKEN_MAX);
     buf_init(&body, TOKEN_MAX);
     token_request(r, ep, c, &url, &form);
-    /* the same limits and certificates as for the registry, but another address and no header of its own */
+    /* the same limits and certificates as for the registry, but another address and no header of
+     * its own */
     free(ep->authorization);
     ep->authorization = NULL;
     struct curl_slist *headers = registry_setup(r, ep, r->curl, "", false, &a);
@@ -117,11 +121,13 @@ static int token_get(struct registry *r, struct endpoint *ep, const struct chall
     if (code != CURLE_OK)
         return registry_curl_error(r, code, detail, c->realm, err);
     if (status != 200)
-        return registry_status_error(r, status == 400 || status == 404 ? 401 : status, buf_str(&body), c->realm, err);
+        return registry_status_error(r, status == 400 || status == 404 ? 401 : status,
+                                     buf_str(&body), c->realm, err);
     return token_read(ep, buf_str(&body), err);
 }
 
-int registry_authorize(struct registry *r, struct endpoint *ep, const struct challenge *c, struct error **err)
+int registry_authorize(struct registry *r, struct endpoint *ep, const struct challenge *c,
+                       struct error **err)
 {
     if (c->scheme == CHALLENGE_BASIC) {
         if (ep->mirror || !r->q->username)
@@ -133,8 +139,11 @@ int registry_authorize(struct registry *r, struct endpoint *ep, const struct cha
         return bearer_header(ep, r->q->registry_token, err);
     bool tls = strstarts(c->realm, "https://");
     if (!tls && !strstarts(c->realm, "http://"))
-        return error_set(err, EPROTO, "%s: the registry names an unusable token server", r->ref_text);
+        return error_set(err, EPROTO, "%s: the registry names an unusable token server",
+                         r->ref_text);
     if (!tls && !ep->insecure)
-        return error_set(err, EPROTO, "%s: the registry names a token server without TLS, which is refused", r->ref_text);
+        return error_set(err, EPROTO,
+                         "%s: the registry names a token server without TLS, which is refused",
+                         r->ref_text);
     return token_get(r, ep, c, err);
 }

@@ -110,12 +110,13 @@ static int give_up(struct blob_stream *b, CURLcode code, struct error **err)
     cleanup_free char *url = endpoint_url(b->r, &b->r->v[b->endpoint], b->path);
 
     if (b->bad_range)
-        return error_set(err, EPROTO, "%s: the registry answers with another range than was asked for", url);
+        return error_set(err, EPROTO,
+                         "%s: the registry answers with another range than was asked for", url);
     if (code != CURLE_OK)
         return registry_curl_error(b->r, code, b->detail, url, err);
     if (b->answer.status == 200 || b->answer.status == 206)
-        return error_set(err, EPROTO, "layer %s: only %llu of %llu bytes came", b->digest, (unsigned long long)b->got,
-                         (unsigned long long)b->size);
+        return error_set(err, EPROTO, "layer %s: only %llu of %llu bytes came", b->digest,
+                         (unsigned long long)b->got, (unsigned long long)b->size);
     return registry_status_error(b->r, b->answer.status, buf_str(&b->said), url, err);
 }
 
@@ -126,7 +127,8 @@ static int transfer_ended(struct blob_stream *b, CURLcode code, struct error **e
 
     if (!b->begun)
         body_begins(b);
-    bool ok = code == CURLE_OK && !b->bad_range && (b->answer.status == 200 || b->answer.status == 206);
+    bool ok =
+        code == CURLE_OK && !b->bad_range && (b->answer.status == 200 || b->answer.status == 206);
     if (ok && (!b->size || b->got >= b->size)) {
         b->end = true;
         return 0;
@@ -135,7 +137,8 @@ static int transfer_ended(struct blob_stream *b, CURLcode code, struct error **e
         stream_start(b);
         return 0;
     }
-    if (code == CURLE_OK && b->answer.status == 401 && !b->signed_in && b->answer.challenge.scheme != CHALLENGE_NONE) {
+    if (code == CURLE_OK && b->answer.status == 401 && !b->signed_in &&
+        b->answer.challenge.scheme != CHALLENGE_NONE) {
         b->signed_in = true;
         int e = registry_authorize(b->r, ep, &b->answer.challenge, err);
         if (e == 0)
@@ -143,8 +146,8 @@ static int transfer_ended(struct blob_stream *b, CURLcode code, struct error **e
         if (e <= 0)
             return e;
     }
-    bool final = code == CURLE_OK && b->answer.status >= 400 && b->answer.status < 500 && b->answer.status != 408 &&
-                 b->answer.status != 429;
+    bool final = code == CURLE_OK && b->answer.status >= 400 && b->answer.status < 500 &&
+                 b->answer.status != 408 && b->answer.status != 429;
     if (++b->attempts >= ATTEMPTS_MAX || final) {
         if (++b->endpoints_tried >= b->r->n)
             return give_up(b, code, err);
@@ -190,7 +193,8 @@ static ssize_t blob_stream_read(struct source *s, const void **ret, struct error
             return e;
     }
     if (b->size && b->got > b->size)
-        return error_set(err, EBADMSG, "layer %s: more bytes come than the %llu announced", b->digest, (unsigned long long)b->size);
+        return error_set(err, EBADMSG, "layer %s: more bytes come than the %llu announced",
+                         b->digest, (unsigned long long)b->size);
     struct buf full = b->in;
     b->in = b->out;
     b->out = full;
@@ -199,12 +203,18 @@ static ssize_t blob_stream_read(struct source *s, const void **ret, struct error
     return (ssize_t)b->out.n;
 }
 
-int registry_blob_open(struct registry *r, const char *digest, uint64_t size, struct source **ret, struct error **err)
+int registry_blob_open(struct registry *r, const char *digest, uint64_t size, struct source **ret,
+                       struct error **err)
 {
     struct blob_stream *b = xcalloc(1, sizeof(*b));
 
-    *b = (struct blob_stream){.source.read = blob_stream_read, .r = r, .size = size, .endpoint = r->first,
-                              .path = xasprintf("blobs/%s", digest), .digest = xstrdup(digest), .answer.range_start = -1};
+    *b = (struct blob_stream){.source.read = blob_stream_read,
+                              .r = r,
+                              .size = size,
+                              .endpoint = r->first,
+                              .path = xasprintf("blobs/%s", digest),
+                              .digest = xstrdup(digest),
+                              .answer.range_start = -1};
     buf_init(&b->in, 4 * IN_MAX);
     buf_init(&b->out, 4 * IN_MAX);
     buf_init(&b->said, 64 * 1024);

@@ -1,5 +1,5 @@
-/* Overlay mounts. The new mount API takes lower directories one by one, so that a hundred layers fit; on kernels
- * without "lowerdir+" the classic call gets descriptors, whose names are short. */
+/* Overlay mounts. The new mount API takes lower directories one by one, so that a hundred layers
+ * fit; on kernels without "lowerdir+" the classic call gets descriptors, whose names are short. */
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -18,11 +18,13 @@ static bool is_overlay_mount(const char *path)
     struct statfs fs;
 
     return statx(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, 0, &sx) == 0 &&
-           (sx.stx_attributes & STATX_ATTR_MOUNT_ROOT) && statfs(path, &fs) == 0 && fs.f_type == OVERLAY_MAGIC;
+           (sx.stx_attributes & STATX_ATTR_MOUNT_ROOT) && statfs(path, &fs) == 0 &&
+           fs.f_type == OVERLAY_MAGIC;
 }
 
 /* Topmost first, as overlayfs wants them. */
-static void lower_dirs(struct image_store *s, const struct image *im, size_t at_least, struct image_strings *ret)
+static void lower_dirs(struct image_store *s, const struct image *im, size_t at_least,
+                       struct image_strings *ret)
 {
     for (size_t i = im->layers.n; i-- > 0;) {
         cleanup_free char *path = xasprintf("%s/%s/fs", s->layers_dir, im->layers.v[i]);
@@ -52,14 +54,15 @@ static int fs_failed(int fs, int code, const char *target, struct error **err)
     if (n > 2) {
         text[n] = 0;
         text[strcspn(text, "\n")] = 0;
-        return error_set(err, -code, "mount overlay at %s: %s (%s)", target, text + 2, strerror(-code));
+        return error_set(err, -code, "mount overlay at %s: %s (%s)", target, text + 2,
+                         strerror(-code));
     }
     return error_set_errno(err, -code, "mount overlay at %s", target);
 }
 
 /* 1: this kernel does not know lowerdir+. */
-static int mount_new_api(const struct image_strings *lower, const char *upper, const char *work, const char *target,
-                         struct error **err)
+static int mount_new_api(const struct image_strings *lower, const char *upper, const char *work,
+                         const char *target, struct error **err)
 {
     cleanup_close int fs = fsopen("overlay", FSOPEN_CLOEXEC), mnt = -1;
     int r = 0;
@@ -86,8 +89,8 @@ static int mount_new_api(const struct image_strings *lower, const char *upper, c
     return 0;
 }
 
-static int mount_classic(const struct image_strings *lower, const char *upper, const char *work, const char *target,
-                         struct error **err)
+static int mount_classic(const struct image_strings *lower, const char *upper, const char *work,
+                         const char *target, struct error **err)
 {
     int fds[IMAGE_LAYERS_MAX + 2], r = 0;
     cleanup_buf struct buf options = {0};
@@ -106,7 +109,8 @@ static int mount_classic(const struct image_strings *lower, const char *upper, c
     if (upper)
         (void)buf_printf(&options, ",upperdir=%s,workdir=%s", upper, work);
     if (r == 0 && options.overflowed)
-        r = error_set(err, E2BIG, "mount overlay at %s: %zu layers are too many for this kernel", target, lower->n);
+        r = error_set(err, E2BIG, "mount overlay at %s: %zu layers are too many for this kernel",
+                      target, lower->n);
     if (r == 0 && mount("skiff", target, "overlay", upper ? 0 : MS_RDONLY, options.p) < 0)
         r = error_set_errno(err, errno, "mount overlay at %s", target);
     while (n-- > 0)
@@ -114,8 +118,8 @@ static int mount_classic(const struct image_strings *lower, const char *upper, c
     return r;
 }
 
-static int mount_image(struct image_store *s, const char *image_id, const char *rw_dir, const char *target,
-                       struct error **err)
+static int mount_image(struct image_store *s, const char *image_id, const char *rw_dir,
+                       const char *target, struct error **err)
 {
     const struct image *im = image_get(s, image_id);
     struct image_strings lower = {0};
@@ -143,13 +147,14 @@ static int mount_image(struct image_store *s, const char *image_id, const char *
     return r;
 }
 
-int image_rootfs_mount(struct image_store *s, const char *image_id, const char *rw_dir, const char *target,
-                       struct error **err)
+int image_rootfs_mount(struct image_store *s, const char *image_id, const char *rw_dir,
+                       const char *target, struct error **err)
 {
     return mount_image(s, image_id, rw_dir, target, err);
 }
 
-int image_rootfs_mount_ro(struct image_store *s, const char *image_id, const char *target, struct error **err)
+int image_rootfs_mount_ro(struct image_store *s, const char *image_id, const char *target,
+                          struct error **err)
 {
     return mount_image(s, image_id, NULL, target, err);
 }

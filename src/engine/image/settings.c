@@ -21,16 +21,21 @@ void image_config_fini(struct image_config *c)
 
 static bool mirror_usable(const char *url)
 {
-    const char *rest = strstarts(url, "https://") ? url + 8 : strstarts(url, "http://") ? url + 7 : NULL;
+    const char *rest = strstarts(url, "https://")  ? url + 8
+                       : strstarts(url, "http://") ? url + 7
+                                                   : NULL;
 
     if (rest && *rest && *rest != '/' && !strpbrk(rest, "?#@ "))
         return true;
-    log_warn(MODULE, rest ? "registry mirror left out: not a plain URL" : "registry mirror left out: it has no scheme; write https:// before it",
+    log_warn(MODULE,
+             rest ? "registry mirror left out: not a plain URL"
+                  : "registry mirror left out: it has no scheme; write https:// before it",
              "mirror", url, NULL);
     return false;
 }
 
-static int list_read(const json_t *root, const char *key, const char *path, struct image_strings *ret, struct error **err)
+static int list_read(const json_t *root, const char *key, const char *path,
+                     struct image_strings *ret, struct error **err)
 {
     json_t *list = json_object_get(root, key), *item;
     size_t i;
@@ -39,7 +44,8 @@ static int list_read(const json_t *root, const char *key, const char *path, stru
         return 0;
     if (!json_is_array(list))
         return error_set(err, EINVAL, "%s: \"%s\" is not a list", path, key);
-    json_array_foreach (list, i, item) {
+    json_array_foreach(list, i, item)
+    {
         if (!json_is_string(item))
             return error_set(err, EINVAL, "%s: \"%s\"[%zu] is not text", path, key, i);
         image_strings_add(ret, json_string_value(item));

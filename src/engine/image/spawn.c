@@ -13,7 +13,8 @@
 char *image_worker_path(const struct image_config *cfg)
 {
     /* installed beside the binary; in the build tree below it */
-    static const char *const places[] = {"skiff-worker", "engine/image/skiff-worker", "../libexec/skiff/skiff-worker"};
+    static const char *const places[] = {"skiff-worker", "engine/image/skiff-worker",
+                                         "../libexec/skiff/skiff-worker"};
     const char *env = getenv("SKIFF_WORKER");
     char self[4096];
 
@@ -37,7 +38,8 @@ char *image_worker_path(const struct image_config *cfg)
     return NULL;
 }
 
-__attribute__((noreturn)) static void child(const char *path, const char *op, int in_fd, int msg_fd, pid_t parent)
+__attribute__((noreturn)) static void child(const char *path, const char *op, int in_fd, int msg_fd,
+                                            pid_t parent)
 {
     char *argv[] = {(char *)"skiff-worker", (char *)op, NULL};
     struct rlimit none = {0, 0};
@@ -65,14 +67,17 @@ __attribute__((noreturn)) static void child(const char *path, const char *op, in
     _exit(127);
 }
 
-int image_worker_spawn(const struct image_config *cfg, const char *op, int in_fd, int msg_fd, pid_t *ret, struct error **err)
+int image_worker_spawn(const struct image_config *cfg, const char *op, int in_fd, int msg_fd,
+                       pid_t *ret, struct error **err)
 {
     cleanup_free char *path = image_worker_path(cfg);
     cleanup_close int null_fd = -1;
     pid_t parent = getpid();
 
     if (!path || access(path, X_OK) < 0)
-        return error_set(err, ENOENT, "skiff-worker not found%s%s; it belongs beside the skiff binary (SKIFF_WORKER names another place)",
+        return error_set(err, ENOENT,
+                         "skiff-worker not found%s%s; it belongs beside the skiff binary "
+                         "(SKIFF_WORKER names another place)",
                          path ? " at " : "", strna(path));
     if (in_fd < 0) {
         null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);

@@ -31,9 +31,14 @@ int image_entry_save(struct image_store *s, struct image_entry *e, struct error 
 {
     cleanup_free char *path = image_entry_path(s, e->im.id);
     cleanup_buf struct buf b = {0};
-    struct image_record r = {.id = (char *)e->im.id, .manifest = e->manifest, .names = e->im.repo_tags,
-                             .digests = e->im.repo_digests, .layers = e->im.layers, .diff_ids = e->im.diff_ids,
-                             .pinned = e->im.pinned, .loaded_at = e->im.loaded_at};
+    struct image_record r = {.id = (char *)e->im.id,
+                             .manifest = e->manifest,
+                             .names = e->im.repo_tags,
+                             .digests = e->im.repo_digests,
+                             .layers = e->im.layers,
+                             .diff_ids = e->im.diff_ids,
+                             .pinned = e->im.pinned,
+                             .loaded_at = e->im.loaded_at};
 
     buf_init(&b, BUF_UNBOUNDED);
     image_record_write(&r, &b);
@@ -57,11 +62,15 @@ static int entry_config(struct image_store *s, struct image_entry *e, struct err
     for (size_t i = 0; same && i < diff_ids.n; i++)
         same = streq(diff_ids.v[i], e->im.diff_ids.v[i]);
     image_strings_fini(&diff_ids);
-    return same ? 0 : error_set(err, EINVAL, "image %s: its record and its configuration name different layers", e->im.id);
+    return same ? 0
+                : error_set(err, EINVAL,
+                            "image %s: its record and its configuration name different layers",
+                            e->im.id);
 }
 
 /* Takes what is in r. */
-static int entry_new(struct image_store *s, struct image_record *r, struct image_entry **ret, struct error **err)
+static int entry_new(struct image_store *s, struct image_record *r, struct image_entry **ret,
+                     struct error **err)
 {
     struct image_entry *e = xcalloc(1, sizeof(*e));
     int code;
@@ -136,7 +145,8 @@ static int read_image(int dirfd, const char *name, unsigned char type, void *arg
         return 0;
     }
     cleanup_free char *path = path_join(s->images_dir, name);
-    log_warn(MODULE, "dropped an image that is not whole", "file", path, "error", error_message(err), NULL);
+    log_warn(MODULE, "dropped an image that is not whole", "file", path, "error",
+             error_message(err), NULL);
     image_trash(s, path);
     image_record_fini(&rec);
     return 0;
@@ -220,15 +230,18 @@ static struct image_entry *find_name(struct image_store *s, const char *referenc
     if (image_ref_parse(str_of(reference), &ref, NULL) < 0)
         return NULL;
     cleanup_free char *name = image_ref_name(&ref);
-    cleanup_free char *text = ref.digest ? xasprintf("%s@%s", name, ref.digest) : xasprintf("%s:%s", name, ref.tag);
+    cleanup_free char *text =
+        ref.digest ? xasprintf("%s@%s", name, ref.digest) : xasprintf("%s:%s", name, ref.tag);
     for (size_t i = 0; i < s->n && !found; i++)
-        if (image_strings_has(ref.digest ? &s->v[i]->im.repo_digests : &s->v[i]->im.repo_tags, text))
+        if (image_strings_has(ref.digest ? &s->v[i]->im.repo_digests : &s->v[i]->im.repo_tags,
+                              text))
             found = s->v[i];
     image_ref_fini(&ref);
     return found;
 }
 
-struct image_entry *image_store_find(struct image_store *s, const char *reference, bool *ret_by_name)
+struct image_entry *image_store_find(struct image_store *s, const char *reference,
+                                     bool *ret_by_name)
 {
     struct str text = str_of(reference);
     struct image_entry *e = NULL;
@@ -260,10 +273,13 @@ const struct image *image_at(struct image_store *s, size_t i)
     return i < s->n ? &s->v[i]->im : NULL;
 }
 
-int image_read_blob(struct image_store *s, const char *id, const char *kind, char **ret, struct error **err)
+int image_read_blob(struct image_store *s, const char *id, const char *kind, char **ret,
+                    struct error **err)
 {
     struct image_entry *e = image_store_by_id(s, id);
-    const char *hex = !e ? NULL : streq(kind, "config") ? e->im.id + strlen("sha256:") : e->manifest;
+    const char *hex = !e                      ? NULL
+                      : streq(kind, "config") ? e->im.id + strlen("sha256:")
+                                              : e->manifest;
     struct buf b;
 
     if (!hex)

@@ -1,4 +1,5 @@
-/* The store over a data root written by hand: look-up, names, removal, leftovers. Root is not needed. */
+/* The store over a data root written by hand: look-up, names, removal, leftovers. Root is not
+ * needed. */
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/sha256.h"
@@ -26,14 +27,19 @@ static char *put_image(const char *names, const char *label, char layer_digit, c
 
     memset(diff, layer_digit, 64);
     diff[64] = 0;
-    cleanup_free char *config = xasprintf("{\"config\":{\"Labels\":{\"l\":\"%s\"}},\"rootfs\":{\"diff_ids\":[\"sha256:%s\"]}}", label, diff);
+    cleanup_free char *config = xasprintf(
+        "{\"config\":{\"Labels\":{\"l\":\"%s\"}},\"rootfs\":{\"diff_ids\":[\"sha256:%s\"]}}", label,
+        diff);
     sha256_hex(config, strlen(config), hex);
     put("images/blobs", hex, config);
     cleanup_free char *layer = xasprintf("layers/%s", diff), *file = xasprintf("%s.json", hex);
-    cleanup_free char *boot = image_boot_id(), *lj = xasprintf("{\"size\":100,\"inodes\":3,\"boot\":\"%s\"}", boot);
+    cleanup_free char *boot = image_boot_id(),
+                      *lj = xasprintf("{\"size\":100,\"inodes\":3,\"boot\":\"%s\"}", boot);
     put(layer, "layer.json", lj);
-    cleanup_free char *rec = xasprintf("{\"id\":\"sha256:%s\",\"names\":[%s],\"digests\":[],\"layers\":[\"%s\"],\"diffIDs\":[\"sha256:%s\"],\"loadedAt\":\"%s\"}",
-                                       hex, names, diff, diff, loaded);
+    cleanup_free char *rec =
+        xasprintf("{\"id\":\"sha256:%s\",\"names\":[%s],\"digests\":[],\"layers\":[\"%s\"],"
+                  "\"diffIDs\":[\"sha256:%s\"],\"loadedAt\":\"%s\"}",
+                  hex, names, diff, diff, loaded);
     put("images", file, rec);
     return xstrdup(hex);
 }
@@ -72,7 +78,9 @@ static bool has(const char *dir, const char *name)
 TEST(look_up)
 {
     begin();
-    cleanup_free char *a = put_image("\"docker.io/library/nginx:1.7.9\",\"docker.io/library/nginx:latest\"", "a", 'a', "2026-01-01T00:00:00Z");
+    cleanup_free char *a =
+        put_image("\"docker.io/library/nginx:1.7.9\",\"docker.io/library/nginx:latest\"", "a", 'a',
+                  "2026-01-01T00:00:00Z");
     open_store();
     const struct image *im = image_get(store, "nginx");
     assert_non_null(im);
@@ -106,7 +114,8 @@ TEST(names_move_and_images_go)
     assert_int_equal(image_get(store, a)->repo_tags.n, 0);
     assert_int_equal(image_tag(store, "x:2", "UPPER", NULL), -EINVAL);
     assert_int_equal(image_tag(store, "nope", "y", NULL), -ENOENT);
-    assert_int_equal(image_remove(store, b, IMAGE_REMOVE_UNTAG, NULL, NULL, NULL), -EBUSY); /* two names */
+    assert_int_equal(image_remove(store, b, IMAGE_REMOVE_UNTAG, NULL, NULL, NULL),
+                     -EBUSY); /* two names */
     assert_int_equal(image_remove(store, "x:1", IMAGE_REMOVE_UNTAG, &untagged, &deleted, NULL), 0);
     assert_int_equal(untagged.n, 1);
     assert_int_equal(deleted.n, 0);
@@ -161,12 +170,14 @@ TEST(leftovers_and_damage)
     assert_int_equal(unlink(gone), 0); /* y lost its layer */
     put("tmp/half", "file", "x");
     put("images/blobs", "0123", "nobody's");
-    put("images", "cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc.json", "{\"id\":");
+    put("images", "cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc.json",
+        "{\"id\":");
     memset(layer, 'd', 64);
     cleanup_free char *orphan = xasprintf("layers/%s", layer);
     put(orphan, "layer.json", "{\"size\":1,\"boot\":\"another\"}");
     open_store();
-    assert_string_equal(image_get(store, "x:1")->id + 7, b); /* of two that claim a name the newer has it */
+    assert_string_equal(image_get(store, "x:1")->id + 7,
+                        b); /* of two that claim a name the newer has it */
     assert_null(image_get(store, "y:1"));
     assert_false(has("tmp", "half"));
     assert_false(has("images/blobs", "0123"));
@@ -188,7 +199,9 @@ TEST(no_worker_is_one_sentence)
     error_clear(&err);
     assert_int_equal(image_pull(store, "a//b", NULL, NULL, NULL, NULL, NULL, &err), -EINVAL);
     error_clear(&err);
-    assert_int_equal(image_pull(store, "a", &(struct image_auth){.auth = "!!"}, NULL, NULL, NULL, NULL, &err), -EINVAL);
+    assert_int_equal(
+        image_pull(store, "a", &(struct image_auth){.auth = "!!"}, NULL, NULL, NULL, NULL, &err),
+        -EINVAL);
     error_clear(&err);
     end();
 }
@@ -198,10 +211,13 @@ TEST(daemon_json)
     struct image_config c = {0};
     struct error *err = NULL;
     begin();
-    put("etc", "daemon.json", "{\"registry-mirrors\":[\"https://a.example/\",\"b.example\",\"ftp://c\"],\"insecure-registries\":[\"d:5000\"],"
-                              "\"max-concurrent-downloads\":10,\"exec-opts\":[\"x\"]}");
+    put("etc", "daemon.json",
+        "{\"registry-mirrors\":[\"https://a.example/\",\"b.example\",\"ftp://"
+        "c\"],\"insecure-registries\":[\"d:5000\"],"
+        "\"max-concurrent-downloads\":10,\"exec-opts\":[\"x\"]}");
     put("etc", "bad.json", "{\"registry-mirrors\":7}");
-    cleanup_free char *good = path_join(root, "etc/daemon.json"), *bad = path_join(root, "etc/bad.json");
+    cleanup_free char *good = path_join(root, "etc/daemon.json"),
+                      *bad = path_join(root, "etc/bad.json");
     assert_int_equal(image_config_read_daemon_json(&c, "/nonexistent/x", &err), 0);
     assert_int_equal(image_config_read_daemon_json(&c, good, &err), 0);
     assert_int_equal(c.mirrors.n, 1);

@@ -5,7 +5,8 @@
 #include <string.h>
 struct tar_entry {
     const char *name, *link;
-    char type; /* '0' file '1' hard link '2' symbolic link '3' char '4' block '5' directory '6' fifo 'x' pax */
+    char type; /* '0' file '1' hard link '2' symbolic link '3' char '4' block '5' directory '6' fifo
+                  'x' pax */
     unsigned mode, uid, gid, major, minor;
     long mtime;
     const char *data;
@@ -33,7 +34,10 @@ static inline void tar_add(struct buf *b, const struct tar_entry *e)
     h[156] = e->type ? e->type : '0';
     if (e->link)
         (void)snprintf(h + 157, 100, "%s", e->link);
-    memcpy(h + 257, "ustar\0" "00", 8);
+    memcpy(h + 257,
+           "ustar\0"
+           "00",
+           8);
     tar_octal(h + 329, 8, e->major);
     tar_octal(h + 337, 8, e->minor);
     for (size_t i = 0; i < sizeof(h); i++)

@@ -49,7 +49,8 @@ static bool is_whiteout(int dir_fd, const char *name)
 {
     struct stat st;
 
-    return fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISCHR(st.st_mode) && st.st_rdev == 0;
+    return fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISCHR(st.st_mode) &&
+           st.st_rdev == 0;
 }
 
 static int set_opaque(int dir_fd, const char *name)
@@ -69,7 +70,8 @@ static int whiteout_to_dir(int dir_fd, const char *name)
     return set_opaque(dir_fd, name);
 }
 
-/* Makes the directories on the way that have no entry of their own; returns an O_PATH descriptor. */
+/* Makes the directories on the way that have no entry of their own; returns an O_PATH descriptor.
+ */
 static int make_parents(struct unpack *u, const char *path)
 {
     char prefix[TAR_PATH_MAX];
@@ -214,7 +216,8 @@ static int write_data(const struct member *m, int fd, struct error **err)
         if (r == ARCHIVE_EOF)
             break;
         if (r != ARCHIVE_OK)
-            return error_set(err, EBADMSG, "unpack %s: %s", m->path, strna(archive_error_string(m->a)));
+            return error_set(err, EBADMSG, "unpack %s: %s", m->path,
+                             strna(archive_error_string(m->a)));
         for (size_t done = 0; done < n;) {
             ssize_t w = pwrite(fd, (const char *)p + done, n - done, at + (off_t)done);
             if (w < 0 && errno == EINTR)
@@ -224,7 +227,8 @@ static int write_data(const struct member *m, int fd, struct error **err)
             done += (size_t)w;
         }
     }
-    if (archive_entry_size_is_set(m->e) && ftruncate(fd, archive_entry_size(m->e)) < 0) /* a hole at the end */
+    if (archive_entry_size_is_set(m->e) &&
+        ftruncate(fd, archive_entry_size(m->e)) < 0) /* a hole at the end */
         return failed(m, errno, "write", err);
     return 0;
 }
@@ -262,11 +266,14 @@ static int add_dir(struct unpack *u, struct member *m, struct error **err)
         if (is_whiteout(m->dir_fd, m->base))
             r = whiteout_to_dir(m->dir_fd, m->base);
         else if (fstatat(m->dir_fd, m->base, &st, AT_SYMLINK_NOFOLLOW) == 0 && !S_ISDIR(st.st_mode))
-            r = make_room(u, m, err) < 0 ? -EEXIST : mkdirat(m->dir_fd, m->base, 0700) < 0 ? -errno : 0;
+            r = make_room(u, m, err) < 0                ? -EEXIST
+                : mkdirat(m->dir_fd, m->base, 0700) < 0 ? -errno
+                                                        : 0;
         if (r < 0)
             return failed(m, -r, "create", err);
     }
-    cleanup_close int fd = openat(m->dir_fd, root ? "." : m->base, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    cleanup_close int fd =
+        openat(m->dir_fd, root ? "." : m->base, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0)
         return failed(m, errno, "open", err);
     if ((r = finish_fd(m, fd, false, err)) < 0)
@@ -301,11 +308,14 @@ static int add_hardlink(struct unpack *u, struct member *m, struct error **err)
     int r;
 
     if (tar_path_clean(link, target) < 0 || !*target)
-        return error_set(err, EBADMSG, "unpack %s: hard link to \"%s\", which is outside of the layer", m->path, link);
+        return error_set(err, EBADMSG,
+                         "unpack %s: hard link to \"%s\", which is outside of the layer", m->path,
+                         link);
     if (streq(target, m->path))
         return 0;
     tar_path_split(target, parent, &base);
-    cleanup_close int from = open_in_root(u->root, *parent ? parent : ".", O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+    cleanup_close int from =
+        open_in_root(u->root, *parent ? parent : ".", O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
     if (from < 0)
         return failed(m, -from, target, err);
     if ((r = make_room(u, m, err)) < 0)
@@ -318,7 +328,9 @@ static int add_hardlink(struct unpack *u, struct member *m, struct error **err)
 
 static int add_node(struct unpack *u, struct member *m, mode_t type, struct error **err)
 {
-    dev_t dev = type == S_IFIFO ? 0 : makedev((unsigned)archive_entry_rdevmajor(m->e), (unsigned)archive_entry_rdevminor(m->e));
+    dev_t dev = type == S_IFIFO ? 0
+                                : makedev((unsigned)archive_entry_rdevmajor(m->e),
+                                          (unsigned)archive_entry_rdevminor(m->e));
     int r = make_room(u, m, err);
 
     if (r < 0)
@@ -374,7 +386,8 @@ static int member_read(struct unpack *u, struct member *m, struct error **err)
     m->uid = (uid_t)uid;
     m->gid = (gid_t)gid;
     m->mode = archive_entry_perm(m->e) & 07777;
-    m->times[0] = m->times[1] = (struct timespec){archive_entry_mtime(m->e), archive_entry_mtime_nsec(m->e)};
+    m->times[0] = m->times[1] =
+        (struct timespec){archive_entry_mtime(m->e), archive_entry_mtime_nsec(m->e)};
     if (m->times[0].tv_nsec < 0 || m->times[0].tv_nsec > 999999999)
         m->times[0].tv_nsec = m->times[1].tv_nsec = 0;
     m->dir_fd = parent_open(u, m->parent);
@@ -399,7 +412,8 @@ static int member_add(struct unpack *u, struct member *m, struct error **err)
     }
     mode_t type = archive_entry_filetype(m->e);
     if (!*m->path)
-        return type == AE_IFDIR ? add_dir(u, m, err) : error_set(err, EBADMSG, "unpack: the root is not a directory");
+        return type == AE_IFDIR ? add_dir(u, m, err)
+                                : error_set(err, EBADMSG, "unpack: the root is not a directory");
     if (archive_entry_hardlink(m->e))
         return add_hardlink(u, m, err);
     switch (type) {
@@ -425,7 +439,8 @@ static int set_dir_times(struct unpack *u, struct error **err)
         const struct dir_time *d = &u->dirs[i];
         struct timespec times[2] = {d->mtime, d->mtime};
         struct stat st;
-        cleanup_close int fd = open_in_root(u->root, *d->path ? d->path : ".", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
+        cleanup_close int fd = open_in_root(u->root, *d->path ? d->path : ".",
+                                            O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
         if (fd < 0) /* replaced by a later entry */
             continue;
         if (futimens(fd, times) < 0)
@@ -455,7 +470,8 @@ static int unpack_all(struct unpack *u, struct archive *a, struct error **err)
     }
 }
 
-int unpack_tar(struct archive *a, int root_fd, int gone_fd, struct unpack_result *ret, struct error **err)
+int unpack_tar(struct archive *a, int root_fd, int gone_fd, struct unpack_result *ret,
+               struct error **err)
 {
     struct unpack u = {.root = root_fd, .gone = gone_fd, .parent_fd = -1};
     int r = unpack_all(&u, a, err);

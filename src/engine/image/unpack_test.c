@@ -37,7 +37,9 @@ static int unpack(struct buf *b)
     int gone = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     archive_read_support_format_tar(a);
     archive_read_support_format_empty(a);
-    int r = archive_read_open_memory(a, b->p, b->n) == ARCHIVE_OK ? unpack_tar(a, root, gone, &res, &last_error) : -EBADMSG;
+    int r = archive_read_open_memory(a, b->p, b->n) == ARCHIVE_OK
+                ? unpack_tar(a, root, gone, &res, &last_error)
+                : -EBADMSG;
     (void)archive_read_free(a);
     (void)close(root);
     (void)close(gone);
@@ -76,7 +78,7 @@ static void has_text(const char *name, const char *text)
     struct buf b;                                                                                  \
     if (geteuid() != 0)                                                                            \
         skip();                                                                                    \
-    (void)snprintf(top, sizeof(top), "/tmp/img-unpack-%d", (int)getpid());                        \
+    (void)snprintf(top, sizeof(top), "/tmp/img-unpack-%d", (int)getpid());                         \
     buf_init(&b, 1u << 24)
 #define ADD(...) tar_add(&b, &(struct tar_entry){__VA_ARGS__})
 #define FINISH(expected)                                                                           \
@@ -153,7 +155,8 @@ TEST(symbolic_links_do_not_lead_out)
     ADD("out", .type = '2', .link = outside);
     ADD("up", .type = '2', .link = "../../../../..");
     ADD("out/evil", .data = "x");
-    FINISH(-EEXIST); /* the link's target does not exist below the root, and the link is no directory */
+    FINISH(-EEXIST); /* the link's target does not exist below the root, and the link is no
+                        directory */
     char evil[192];
     (void)snprintf(evil, sizeof(evil), "%s/evil", outside);
     assert_int_equal(access(evil, F_OK), -1);
@@ -233,7 +236,8 @@ TEST(whiteouts_become_overlays)
     assert_true(S_ISCHR(st.st_mode) && st.st_rdev == 0);
     const char *const opaque[] = {"o", "d", "kept", "e"};
     for (size_t i = 0; i < 4; i++)
-        if (getxattr(at(opaque[i]), "trusted.overlay.opaque", value, sizeof(value)) != 1 || value[0] != 'y')
+        if (getxattr(at(opaque[i]), "trusted.overlay.opaque", value, sizeof(value)) != 1 ||
+            value[0] != 'y')
             fail_msg("%s is not opaque", opaque[i]);
     has_text("d/inner", "i");
     has_text("e/sub/file", "s");
@@ -325,7 +329,8 @@ TEST(names_are_cleaned)
 {
     const struct {
         const char *in, *out;
-    } good[] = {{"./a", "a"}, {"/a//b/", "a/b"}, {"a/./b/../c", "a/c"}, {"", ""}, {"./", ""}, {"a/..", ""}, {"a/b/../../c", "c"}};
+    } good[] = {{"./a", "a"}, {"/a//b/", "a/b"}, {"a/./b/../c", "a/c"}, {"", ""},
+                {"./", ""},   {"a/..", ""},      {"a/b/../../c", "c"}};
     char out[TAR_PATH_MAX], big[5000];
 
     for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {

@@ -36,14 +36,16 @@ void worker_progress(const char *id, const char *status, uint64_t current, uint6
     worker_send(&b);
 }
 
-int blob_store(const struct request *q, struct str text, char ret_hex[static 65], struct error **err)
+int blob_store(const struct request *q, struct str text, char ret_hex[static 65],
+               struct error **err)
 {
     sha256_hex(text.p, text.n, ret_hex);
     cleanup_free char *path = xasprintf("%s/images/blobs/%s", q->root, ret_hex);
     return path_exists(path) ? 0 : file_write_atomic(path, 0600, text, err);
 }
 
-int worker_image_begin(const struct request *q, struct str config, struct image_record *ret, struct error **err)
+int worker_image_begin(const struct request *q, struct str config, struct image_record *ret,
+                       struct error **err)
 {
     struct image_record rec = {0};
     struct image_config_data data;
@@ -80,10 +82,12 @@ static int clean(void)
     return dir_each(".", clean_one, NULL, NULL) < 0;
 }
 
-/* What unpacking as root takes, and no more: owners, modes, devices, file capabilities, trusted attributes. */
+/* What unpacking as root takes, and no more: owners, modes, devices, file capabilities, trusted
+ * attributes. */
 static void drop_capabilities(void)
 {
-    static const int kept[] = {CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_FSETID, CAP_MKNOD, CAP_SETFCAP, CAP_SYS_ADMIN};
+    static const int kept[] = {CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER,   CAP_FSETID,
+                               CAP_MKNOD, CAP_SETFCAP,      CAP_SYS_ADMIN};
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
     struct __user_cap_data_struct now[2] = {0}, less[2] = {0};
 
@@ -139,6 +143,7 @@ int image_worker_main(int argc, char **argv)
         return clean();
     if (argc == 2 && streq(argv[1], "run"))
         return run();
-    (void)fprintf(stderr, "skiff-worker is started by the engine; there is nothing to call it for\n");
+    (void)fprintf(stderr,
+                  "skiff-worker is started by the engine; there is nothing to call it for\n");
     return 2;
 }

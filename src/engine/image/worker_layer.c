@@ -28,7 +28,8 @@ static ssize_t file_source_read(struct source *s, const void **ret, struct error
 
 void file_source_init(struct file_source *f, int fd)
 {
-    *f = (struct file_source){.source.read = file_source_read, .fd = fd, .buffer = xmalloc(READ_BYTES)};
+    *f = (struct file_source){
+        .source.read = file_source_read, .fd = fd, .buffer = xmalloc(READ_BYTES)};
 }
 
 void file_source_fini(struct file_source *f)
@@ -70,7 +71,8 @@ static la_ssize_t on_blob_read(struct archive *a, void *arg, const void **ret)
     }
     p->blob_bytes += (uint64_t)n;
     if (p->blob_bytes > WORKER_LAYER_MAX)
-        error_set(&p->error, EFBIG, "layer is longer than %llu bytes", (unsigned long long)WORKER_LAYER_MAX);
+        error_set(&p->error, EFBIG, "layer is longer than %llu bytes",
+                  (unsigned long long)WORKER_LAYER_MAX);
     EVP_DigestUpdate(p->blob_hash, *ret, (size_t)n);
     worker_progress(p->task->label, "Downloading", p->blob_bytes, p->task->blob_bytes);
     return (la_ssize_t)n;
@@ -113,13 +115,19 @@ static int pipe_open(struct pipe_line *p, struct error **err)
     archive_read_support_format_empty(p->inner);
     (void)archive_read_set_options(p->inner, "!mac-ext");
     if (archive_read_open(p->outer, p, NULL, on_blob_read, NULL) != ARCHIVE_OK)
-        return error_set(err, EBADMSG, "%s", p->error ? error_message(p->error) : strna(archive_error_string(p->outer)));
+        return error_set(err, EBADMSG, "%s",
+                         p->error ? error_message(p->error)
+                                  : strna(archive_error_string(p->outer)));
     int r = archive_read_next_header(p->outer, &e);
     p->outer_end = r == ARCHIVE_EOF;
     if (r != ARCHIVE_OK && r != ARCHIVE_EOF)
-        return error_set(err, EBADMSG, "%s", p->error ? error_message(p->error) : strna(archive_error_string(p->outer)));
+        return error_set(err, EBADMSG, "%s",
+                         p->error ? error_message(p->error)
+                                  : strna(archive_error_string(p->outer)));
     if (archive_read_open(p->inner, p, NULL, on_diff_read, NULL) != ARCHIVE_OK)
-        return error_set(err, EBADMSG, "%s", p->error ? error_message(p->error) : strna(archive_error_string(p->inner)));
+        return error_set(err, EBADMSG, "%s",
+                         p->error ? error_message(p->error)
+                                  : strna(archive_error_string(p->inner)));
     return 0;
 }
 
@@ -154,14 +162,16 @@ static int pipe_verify(struct pipe_line *p, struct error **err)
     char got[72];
 
     if (t->blob_bytes && *t->blob && p->blob_bytes != t->blob_bytes)
-        return error_set(err, EBADMSG, "layer %s: %llu bytes came, %llu were announced", t->blob, (unsigned long long)p->blob_bytes,
-                         (unsigned long long)t->blob_bytes);
+        return error_set(err, EBADMSG, "layer %s: %llu bytes came, %llu were announced", t->blob,
+                         (unsigned long long)p->blob_bytes, (unsigned long long)t->blob_bytes);
     hash_text(p->blob_hash, got);
     if (*t->blob && !streq(got, t->blob))
-        return error_set(err, EBADMSG, "layer %s: digest mismatch, the bytes that came are %s", t->blob, got);
+        return error_set(err, EBADMSG, "layer %s: digest mismatch, the bytes that came are %s",
+                         t->blob, got);
     hash_text(p->diff_hash, got);
     if (!streq(got, t->diff_id))
-        return error_set(err, EBADMSG, "layer %s: content mismatch, unpacked it is %s", t->diff_id, got);
+        return error_set(err, EBADMSG, "layer %s: content mismatch, unpacked it is %s", t->diff_id,
+                         got);
     return 0;
 }
 
@@ -170,8 +180,9 @@ static int layer_write_record(const struct request *q, const struct layer_task *
 {
     cleanup_free char *path = path_join(dir, "layer.json"), *list = path_join(dir, "implicit");
     cleanup_buf struct buf b = {0};
-    cleanup_json json_t *o = json_pack("{ss ss sI sI}", "diffID", t->diff_id, "boot", q->boot, "size",
-                                       (json_int_t)res->size_bytes, "inodes", (json_int_t)res->inodes);
+    cleanup_json json_t *o =
+        json_pack("{ss ss sI sI}", "diffID", t->diff_id, "boot", q->boot, "size",
+                  (json_int_t)res->size_bytes, "inodes", (json_int_t)res->inodes);
     int r;
 
     buf_init(&b, BUF_UNBOUNDED);
@@ -187,7 +198,8 @@ static int layer_write_record(const struct request *q, const struct layer_task *
     return file_write_atomic_nosync(path, 0600, buf_str(&b), err);
 }
 
-static int pipe_run(struct pipe_line *p, const char *dir, struct unpack_result *res, struct error **err)
+static int pipe_run(struct pipe_line *p, const char *dir, struct unpack_result *res,
+                    struct error **err)
 {
     cleanup_free char *fs = path_join(dir, "fs"), *gone = path_join(dir, "gone");
     cleanup_close int root_fd = -1, gone_fd = -1;
@@ -206,9 +218,11 @@ static int pipe_run(struct pipe_line *p, const char *dir, struct unpack_result *
     return r;
 }
 
-int layer_unpack(const struct request *q, const struct layer_task *t, struct source *src, const char *dir, struct error **err)
+int layer_unpack(const struct request *q, const struct layer_task *t, struct source *src,
+                 const char *dir, struct error **err)
 {
-    struct pipe_line p = {.src = src, .task = t, .blob_hash = EVP_MD_CTX_new(), .diff_hash = EVP_MD_CTX_new()};
+    struct pipe_line p = {
+        .src = src, .task = t, .blob_hash = EVP_MD_CTX_new(), .diff_hash = EVP_MD_CTX_new()};
     struct unpack_result res = {0};
     cleanup_free char *gone = path_join(dir, "gone");
 

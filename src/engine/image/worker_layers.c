@@ -87,7 +87,8 @@ static void slot_unlock(struct layer_work *w, size_t i)
     w->slots[i].lock_fd = -1;
 }
 
-__attribute__((noreturn)) static void slot_child(struct layer_work *w, size_t i, int result_fd, pid_t parent)
+__attribute__((noreturn)) static void slot_child(struct layer_work *w, size_t i, int result_fd,
+                                                 pid_t parent)
 {
     struct error *err = NULL;
     struct source *src;
@@ -203,7 +204,8 @@ static int slot_reap(struct layer_work *w, size_t i, struct error **err)
     char *newline = strchr(text, '\n');
     uint64_t code = EIO;
     if (!newline)
-        return error_set(err, EIO, "layer %s: its process ended early (status %#x)", w->tasks[i].label, (unsigned)status);
+        return error_set(err, EIO, "layer %s: its process ended early (status %#x)",
+                         w->tasks[i].label, (unsigned)status);
     (void)str_to_u64((struct str){text, (size_t)(newline - text)}, 4095, &code);
     return error_set(err, (int)code, "%s", newline + 1);
 }
@@ -248,10 +250,15 @@ static void work_stop(struct layer_work *w)
     free(w->slots);
 }
 
-int layers_make(const struct request *q, const struct layer_task *tasks, size_t n, layer_open_fn open_layer, void *arg,
-                struct error **err)
+int layers_make(const struct request *q, const struct layer_task *tasks, size_t n,
+                layer_open_fn open_layer, void *arg, struct error **err)
 {
-    struct layer_work w = {.q = q, .tasks = tasks, .n = n, .open_layer = open_layer, .arg = arg, .slots = xcalloc(n + 1, sizeof(*w.slots))};
+    struct layer_work w = {.q = q,
+                           .tasks = tasks,
+                           .n = n,
+                           .open_layer = open_layer,
+                           .arg = arg,
+                           .slots = xcalloc(n + 1, sizeof(*w.slots))};
     int r = 0;
 
     for (size_t i = 0; i < n; i++)
@@ -280,14 +287,15 @@ static void copy_xattrs(int from, int to)
     ssize_t n = flistxattr(from, names, sizeof(names));
 
     for (char *p = names; n > 0 && p < names + n; p += strlen(p) + 1) {
-        ssize_t len = strstarts(p, "trusted.overlay.") ? -1 : fgetxattr(from, p, value, sizeof(value));
+        ssize_t len =
+            strstarts(p, "trusted.overlay.") ? -1 : fgetxattr(from, p, value, sizeof(value));
         if (len >= 0)
             (void)fsetxattr(to, p, value, (size_t)len, 0);
     }
 }
 
-static int copy_attributes(const struct request *q, const struct layer_task *tasks, size_t i, int root, const char *path,
-                           struct error **err)
+static int copy_attributes(const struct request *q, const struct layer_task *tasks, size_t i,
+                           int root, const char *path, struct error **err)
 {
     cleanup_close int to = open_in_root(root, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
     struct stat st;
@@ -309,7 +317,8 @@ static int copy_attributes(const struct request *q, const struct layer_task *tas
     return 0;
 }
 
-int layer_fix_implicit(const struct request *q, const struct layer_task *tasks, size_t i, const char *dir, struct error **err)
+int layer_fix_implicit(const struct request *q, const struct layer_task *tasks, size_t i,
+                       const char *dir, struct error **err)
 {
     cleanup_free char *list = path_join(dir, "implicit"), *fs = path_join(dir, "fs");
     cleanup_close int root = -1;

@@ -1,5 +1,6 @@
-/* Loading an archive: its members are spooled below the work directory, because a docker-archive names its contents
- * only after them; then each image's layers go through the same pipeline as a pull's. */
+/* Loading an archive: its members are spooled below the work directory, because a docker-archive
+ * names its contents only after them; then each image's layers go through the same pipeline as a
+ * pull's. */
 #include "base/file.h"
 #include "base/map.h"
 #include "base/mem.h"
@@ -19,7 +20,8 @@
 
 struct load {
     const struct request *q;
-    struct map files; /* clean path -> path of the spooled copy, or "@" + clean path of what it links to */
+    struct map
+        files; /* clean path -> path of the spooled copy, or "@" + clean path of what it links to */
     size_t members;
     uint64_t bytes;
 };
@@ -64,7 +66,8 @@ static int spool_file(struct load *l, struct archive *a, const char *name, struc
         worker_progress("", "Loading", l->bytes, 0);
     }
     if (r != ARCHIVE_EOF)
-        return error_set(err, EBADMSG, "image archive: %s: %s", name, strna(archive_error_string(a)));
+        return error_set(err, EBADMSG, "image archive: %s: %s", name,
+                         strna(archive_error_string(a)));
     free(map_set(&l->files, name, TAKE(path)));
     return 0;
 }
@@ -139,7 +142,8 @@ static const char *member_path(struct load *l, const char *name)
     return path && *path != '@' ? path : NULL;
 }
 
-static int member_read(struct load *l, const char *name, size_t max, struct buf *ret, struct error **err)
+static int member_read(struct load *l, const char *name, size_t max, struct buf *ret,
+                       struct error **err)
 {
     const char *path = member_path(l, name);
 
@@ -162,8 +166,8 @@ static int open_layer(void *arg, size_t i, struct source **ret, struct error **e
     return 0;
 }
 
-static int image_make(struct load *l, struct str config, const struct image_strings *layers, bool verify_blobs,
-                      struct image_record *ret, struct error **err)
+static int image_make(struct load *l, struct str config, const struct image_strings *layers,
+                      bool verify_blobs, struct image_record *ret, struct error **err)
 {
     struct image_record rec;
     int r = worker_image_begin(l->q, config, &rec, err);
@@ -173,7 +177,8 @@ static int image_make(struct load *l, struct str config, const struct image_stri
     struct load_layers ll = {l, xcalloc(layers->n + 1, sizeof(char *))};
     struct layer_task *tasks = xcalloc(layers->n + 1, sizeof(*tasks));
     if (layers->n != rec.diff_ids.n)
-        r = error_set(err, EBADMSG, "image archive: %zu layers, but the configuration names %zu", layers->n, rec.diff_ids.n);
+        r = error_set(err, EBADMSG, "image archive: %zu layers, but the configuration names %zu",
+                      layers->n, rec.diff_ids.n);
     for (size_t i = 0; r == 0 && i < layers->n; i++) {
         struct layer_task *t = &tasks[i];
         ll.paths[i] = (char *)member_path(l, layers->v[i]);
@@ -224,22 +229,24 @@ static int docker_image(struct load *l, const json_t *item, struct error **err)
     struct buf config;
     json_t *word;
     size_t i;
-    int r = member_read(l, json_text_or(item, "Config", "(Config)"), IMAGE_CONFIG_MAX, &config, err);
+    int r =
+        member_read(l, json_text_or(item, "Config", "(Config)"), IMAGE_CONFIG_MAX, &config, err);
 
     if (r < 0)
         return r;
-    json_array_foreach (json_object_get(item, "Layers"), i, word)
+    json_array_foreach(json_object_get(item, "Layers"), i, word)
         image_strings_add(&layers, strna(json_string_value(word)));
     r = image_make(l, buf_str(&config), &layers, false, &rec, err);
     buf_fini(&config);
     image_strings_fini(&layers);
     if (r < 0)
         return r;
-    json_array_foreach (json_object_get(item, "RepoTags"), i, word)
-        if ((r = name_add(&rec, strna(json_string_value(word)), err)) < 0) {
-            image_record_fini(&rec);
-            return r;
-        }
+    json_array_foreach(json_object_get(item, "RepoTags"), i,
+                       word) if ((r = name_add(&rec, strna(json_string_value(word)), err)) < 0)
+    {
+        image_record_fini(&rec);
+        return r;
+    }
     image_send(&rec, NULL);
     return 0;
 }
@@ -260,9 +267,7 @@ static int docker_archive(struct load *l, struct error **err)
         return r;
     if (!json_is_array(list) || json_array_size(list) == 0)
         return error_set(err, EBADMSG, "image archive: manifest.json lists no image");
-    json_array_foreach (list, i, item)
-        if ((r = docker_image(l, item, err)) < 0)
-            return r;
+    json_array_foreach(list, i, item) if ((r = docker_image(l, item, err)) < 0) return r;
     return 0;
 }
 
@@ -282,8 +287,8 @@ static int blob_read(struct load *l, const char *digest, struct buf *ret, struct
     return error_set(err, EBADMSG, "image archive: digest mismatch of %s", digest);
 }
 
-static int oci_image(struct load *l, const struct manifest *m, struct str text, const struct descriptor *top, const char *digest,
-                     struct error **err)
+static int oci_image(struct load *l, const struct manifest *m, struct str text,
+                     const struct descriptor *top, const char *digest, struct error **err)
 {
     struct image_strings layers = {0};
     struct image_record rec;
@@ -306,7 +311,8 @@ static int oci_image(struct load *l, const struct manifest *m, struct str text, 
     rec.manifest = xstrdup(hex);
     struct image_ref ref;
     if (r == 0 && top->ref_name && image_ref_parse(str_of(top->ref_name), &ref, NULL) == 0) {
-        cleanup_free char *name = image_ref_name(&ref), *with_digest = xasprintf("%s@%s", name, digest);
+        cleanup_free char *name = image_ref_name(&ref),
+                          *with_digest = xasprintf("%s@%s", name, digest);
         /* a bare tag, which some tools write, is not a name */
         if (strpbrk(top->ref_name, ":/")) {
             image_strings_add(&rec.digests, with_digest);
@@ -321,8 +327,8 @@ static int oci_image(struct load *l, const struct manifest *m, struct str text, 
     return r;
 }
 
-static int oci_descriptor(struct load *l, const struct descriptor *d, const struct descriptor *top, const char *platform,
-                          int depth, struct error **err)
+static int oci_descriptor(struct load *l, const struct descriptor *d, const struct descriptor *top,
+                          const char *platform, int depth, struct error **err)
 {
     struct manifest m = {0};
     struct buf text;
@@ -378,7 +384,9 @@ int worker_load(const struct request *q, int fd, struct error **err)
         else if (member_path(&l, "manifest.json"))
             r = docker_archive(&l, err);
         else
-            r = error_set(err, EBADMSG, "not an image archive: neither manifest.json (docker) nor index.json (OCI) is in it");
+            r = error_set(err, EBADMSG,
+                          "not an image archive: neither manifest.json (docker) nor index.json "
+                          "(OCI) is in it");
     }
     map_fini(&l.files, free);
     return r;

@@ -56,24 +56,30 @@ static int manifest_resolve(struct pull *p, struct error **err)
             return 0;
         const struct descriptor *d = manifest_choose(&p->manifest, platform);
         if (!d)
-            return error_set(err, ENOENT, "failed to pull and unpack image \"%s\": no match for platform %s in manifest: not found",
+            return error_set(err, ENOENT,
+                             "failed to pull and unpack image \"%s\": no match for platform %s in "
+                             "manifest: not found",
                              p->q->ref, platform);
         str_replace(&reference, d->digest);
     }
-    return error_set(err, EINVAL, "failed to pull and unpack image \"%s\": indexes are nested too deep", p->q->ref);
+    return error_set(err, EINVAL,
+                     "failed to pull and unpack image \"%s\": indexes are nested too deep",
+                     p->q->ref);
 }
 
 static bool config_kind_ok(const char *type)
 {
     return !*type || streq(type, "application/vnd.oci.image.config.v1+json") ||
-           streq(type, "application/vnd.docker.container.image.v1+json") || streq(type, "application/octet-stream");
+           streq(type, "application/vnd.docker.container.image.v1+json") ||
+           streq(type, "application/octet-stream");
 }
 
 static int open_layer(void *arg, size_t i, struct source **ret, struct error **err)
 {
     struct pull *p = arg;
 
-    return registry_blob_open(p->registry, p->manifest.v[i].digest, p->manifest.v[i].size, ret, err);
+    return registry_blob_open(p->registry, p->manifest.v[i].digest, p->manifest.v[i].size, ret,
+                              err);
 }
 
 static int pull_layers(struct pull *p, const struct image_record *rec, struct error **err)
@@ -82,16 +88,21 @@ static int pull_layers(struct pull *p, const struct image_record *rec, struct er
     int r = 0;
 
     if (rec->diff_ids.n != p->manifest.n)
-        r = error_set(err, EBADMSG, "failed to pull and unpack image \"%s\": %zu layers, but the configuration names %zu", p->q->ref,
-                      p->manifest.n, rec->diff_ids.n);
+        r = error_set(
+            err, EBADMSG,
+            "failed to pull and unpack image \"%s\": %zu layers, but the configuration names %zu",
+            p->q->ref, p->manifest.n, rec->diff_ids.n);
     for (size_t i = 0; r == 0 && i < p->manifest.n; i++) {
         const struct descriptor *d = &p->manifest.v[i];
         if (strends(d->media_type, "+encrypted"))
-            r = error_set(err, ENOTSUP, "failed to pull and unpack image \"%s\": its layers are encrypted", p->q->ref);
+            r = error_set(err, ENOTSUP,
+                          "failed to pull and unpack image \"%s\": its layers are encrypted",
+                          p->q->ref);
         (void)snprintf(tasks[i].diff_id, sizeof(tasks[i].diff_id), "%s", rec->diff_ids.v[i]);
         (void)snprintf(tasks[i].chain, sizeof(tasks[i].chain), "%s", rec->layers.v[i]);
         (void)snprintf(tasks[i].blob, sizeof(tasks[i].blob), "%s", d->digest);
-        (void)snprintf(tasks[i].label, sizeof(tasks[i].label), "%.12s", d->digest + strlen("sha256:"));
+        (void)snprintf(tasks[i].label, sizeof(tasks[i].label), "%.12s",
+                       d->digest + strlen("sha256:"));
         tasks[i].blob_bytes = d->size;
     }
     if (r == 0)
@@ -107,8 +118,12 @@ static int pull_config(struct pull *p, struct buf *ret, struct error **err)
     const struct descriptor *c = &p->manifest.config;
 
     if (!config_kind_ok(c->media_type))
-        return error_set(err, EINVAL, "failed to pull and unpack image \"%s\": not a container image but %s", p->q->ref, c->media_type);
-    return blob_cached(p->q, c->digest, ret) ? 0 : registry_blob(p->registry, c->digest, IMAGE_CONFIG_MAX, ret, err);
+        return error_set(err, EINVAL,
+                         "failed to pull and unpack image \"%s\": not a container image but %s",
+                         p->q->ref, c->media_type);
+    return blob_cached(p->q, c->digest, ret)
+               ? 0
+               : registry_blob(p->registry, c->digest, IMAGE_CONFIG_MAX, ret, err);
 }
 
 static int pull_image(struct pull *p, struct error **err)
@@ -129,7 +144,8 @@ static int pull_image(struct pull *p, struct error **err)
     if (r == 0)
         r = blob_store(p->q, buf_str(&p->manifest_text), hex, err);
     if (r == 0) {
-        cleanup_free char *name = image_ref_name(&p->ref), *digest = xasprintf("%s@%s", name, p->top_digest);
+        cleanup_free char *name = image_ref_name(&p->ref),
+                          *digest = xasprintf("%s@%s", name, p->top_digest);
         rec.manifest = xstrdup(hex);
         image_strings_add(&rec.digests, digest);
         if (p->ref.tag && !p->ref.digest) {
