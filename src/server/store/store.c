@@ -8,8 +8,8 @@
 enum statement { SQL_GET, SQL_PUT, SQL_DELETE, SQL_REVISION, SQL_LIST, SQL_COUNT, SQL_BEGIN, SQL_COMMIT, SQL_ROLLBACK, SQL_MAX };
 static const char *const sql[SQL_MAX] = {
     [SQL_GET] = "SELECT value, revision FROM objects WHERE key = ?1",
-    [SQL_PUT] = "INSERT INTO objects(key, value, revision) VALUES(?1, ?2, ?3) "
-                "ON CONFLICT(key) DO UPDATE SET value = ?2, revision = ?3",
+    [SQL_PUT] = ("INSERT INTO objects(key, value, revision) VALUES(?1, ?2, ?3) "
+                 "ON CONFLICT(key) DO UPDATE SET value = ?2, revision = ?3"),
     [SQL_DELETE] = "DELETE FROM objects WHERE key = ?1",
     [SQL_REVISION] = "INSERT INTO meta(name, value) VALUES('revision', ?1) ON CONFLICT(name) DO UPDATE SET value = ?1",
     [SQL_LIST] = "SELECT key, value, revision FROM objects WHERE key > ?1 AND key < ?2 ORDER BY key LIMIT ?3",
