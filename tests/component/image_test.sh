@@ -209,6 +209,14 @@ code=$(curl -s -o "$top/out" -w '%{http_code}' --unix-socket "$top/docker.sock" 
     -H "X-Registry-Auth: $(printf '{"username":"user","password":"secret"}' | base64)" "http://d/v1.43/images/create?fromImage=$reg/basic&tag=v1")
 [ "$code" = 200 ] && grep -q "Status: .* for $reg/basic:v1" "$top/out" && ! grep -q '"error"' "$top/out"
 say "docker pull with credentials" $?
+timeout 1 curl -sN -o "$top/out" -X POST --unix-socket "$top/docker.sock" "http://d/v1.43/images/create?fromImage=$reg/stall&tag=v1"
+for i in $(seq 50); do pgrep -P "$server" >/dev/null || break; sleep 0.05; done
+! pgrep -P "$server" >/dev/null && [ -z "$(ls "$root/tmp")" ]
+say "a client that goes away ends its pull, without leftovers" $?
+(head -c 2000000 "$IMAGES/nginx.tar"; sleep 2) | timeout 1 curl -s -o "$top/out" -T - -X POST --unix-socket "$top/docker.sock" http://d/v1.43/images/load
+for i in $(seq 50); do pgrep -P "$server" >/dev/null || break; sleep 0.05; done
+! pgrep -P "$server" >/dev/null && [ -z "$(ls "$root/tmp")" ]
+say "and its load" $?
 if command -v docker >/dev/null; then
     export DOCKER_HOST="unix://$top/docker.sock"
     docker load -q -i "$IMAGES/busybox.tar" >"$top/out" 2>&1 && docker tag busybox:1.36 it/x:1 && docker images >"$top/out" && grep -q "^it/x" "$top/out" &&

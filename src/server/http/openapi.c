@@ -170,7 +170,7 @@ static void answer_v2(struct api_request *q)
     struct str accept = http_header(q->x, "Accept");
 
     if (memmem(accept.p ? accept.p : "", accept.n, "protobuf", 8)) {
-        http_respond(q->x, 200, "application/com.github.proto-openapi.spec.v2@v1.0+protobuf",
+        http_respond(q->x, 200, "application/com.github.proto-openapi.spec.v2.v1.0+protobuf",
                      (struct str){empty, sizeof empty - 1});
         request_free(q);
         return;
