@@ -7,6 +7,17 @@
 
 /* end of a call */
 
+/* Whatever still connects it to the peer is cut. */
+static void release(struct http_call *call)
+{
+    if (!call->conn)
+        return;
+    if (call->conn->h2)
+        http2_client_drop(call);
+    else
+        stream_free(http_client_conn_detach(call->conn));
+}
+
 void http_call_finish(struct http_call *call, const struct error *err)
 {
     struct http_client *c = call->client;
@@ -18,9 +29,8 @@ void http_call_finish(struct http_call *call, const struct error *err)
     if (call->state == CALL_DEAD)
         return;
     http_client_enter(c);
+    release(call);
     http_client_bury(call);
-    if (call->conn)
-        stream_free(http_client_conn_detach(call->conn));
     if (call->spec.on_done)
         call->spec.on_done(call, &r, call->spec.arg);
     http_client_leave(c);
@@ -46,9 +56,8 @@ void http_call_cancel(struct http_call *call)
     if (!call || call->state == CALL_DEAD)
         return;
     http_client_enter(call->client);
+    release(call);
     http_client_bury(call);
-    if (call->conn)
-        stream_free(http_client_conn_detach(call->conn));
     http_client_leave(call->client);
 }
 
@@ -56,7 +65,7 @@ void http_call_cancel(struct http_call *call)
 
 static void on_call_timer(struct loop_timer *t);
 
-static void arm(struct http_call *call)
+void http_call_arm(struct http_call *call)
 {
     int64_t idle = call->spec.idle_timeout_ms, at = INT64_MAX;
 
@@ -73,7 +82,7 @@ static void arm(struct http_call *call)
 
 static bool body_over(const struct http_call *call)
 {
-    return call->state == CALL_BODY && !call->paused && call->conn->body.done;
+    return call->state == CALL_BODY && !call->paused && !call->conn->h2 && call->conn->body.done;
 }
 
 static void complete(struct http_call *call);
@@ -102,7 +111,7 @@ static void on_call_timer(struct loop_timer *t)
     }
     if (call->paused)
         call->last_byte = now;
-    arm(call);
+    http_call_arm(call);
 }
 
 /* request */
@@ -140,17 +149,20 @@ void http_call_begin(struct http_call *call)
     if (call->upload_ended)
         write_upload_end(call);
     if (call->spec.idle_timeout_ms > 0)
-        arm(call);
+        http_call_arm(call);
 }
 
 void http_call_write(struct http_call *call, struct str data)
 {
     if (call->state == CALL_DEAD || !call->spec.stream_body || call->upload_ended)
         return;
-    if (call->state >= CALL_SENT)
+    if (call->state >= CALL_SENT && !call->conn->h2) {
         write_upload(call, data);
-    else
-        (void)buf_add_str(&call->upload, data);
+        return;
+    }
+    (void)buf_add_str(&call->upload, data);
+    if (call->state >= CALL_SENT)
+        http2_client_wrote(call);
 }
 
 void http_call_write_end(struct http_call *call)
@@ -158,7 +170,9 @@ void http_call_write_end(struct http_call *call)
     if (call->state == CALL_DEAD || !call->spec.stream_body || call->upload_ended)
         return;
     call->upload_ended = true;
-    if (call->state >= CALL_SENT)
+    if (call->state >= CALL_SENT && call->conn->h2)
+        http2_client_wrote(call);
+    else if (call->state >= CALL_SENT)
         write_upload_end(call);
 }
 
@@ -166,13 +180,13 @@ size_t http_call_write_pending(const struct http_call *call)
 {
     if (call->state == CALL_DEAD)
         return 0;
-    return call->upload.n + (call->conn ? stream_write_pending(call->conn->stream) : 0);
+    return call->upload.n + (call->conn && !call->conn->h2 ? stream_write_pending(call->conn->stream) : 0);
 }
 
 void http_call_pause(struct http_call *call)
 {
     call->paused = true;
-    if (call->conn)
+    if (call->conn && !call->conn->h2)
         stream_pause(call->conn->stream);
 }
 
@@ -180,6 +194,10 @@ void http_call_resume(struct http_call *call)
 {
     call->paused = false;
     call->last_byte = mono_now();
+    if (call->conn && call->conn->h2) {
+        http2_client_resume(call);
+        return;
+    }
     if (call->conn)
         stream_resume(call->conn->stream);
     if (body_over(call))
@@ -249,15 +267,24 @@ static size_t feed_head(struct http_call *call, struct str data)
     }
     http1_body_init(&conn->body, &h);
     conn->keep_alive = h.keep_alive;
-    call->state = CALL_BODY;
-    buf_fini(&call->request);
-    buf_init(&call->request, 0);
-    if (call->spec.on_response)
-        call->spec.on_response(call, &r, call->spec.arg);
+    http_call_head(call);
     return n;
 }
 
-static bool take_body(struct http_call *call, struct str piece)
+void http_call_head(struct http_call *call)
+{
+    struct http_response r = {call->status, call->headers};
+
+    call->state = CALL_BODY;
+    if (!call->conn->h2) {
+        buf_fini(&call->request);
+        buf_init(&call->request, 0);
+    }
+    if (call->spec.on_response)
+        call->spec.on_response(call, &r, call->spec.arg);
+}
+
+bool http_call_piece(struct http_call *call, struct str piece)
 {
     if (!piece.n)
         return true;
@@ -293,7 +320,7 @@ size_t http_call_feed(struct http_call *call, struct str data)
             return data.n;
         }
         used += n;
-        if (!take_body(call, piece))
+        if (!http_call_piece(call, piece))
             return data.n;
     }
     if (body_over(call)) {
@@ -305,16 +332,16 @@ size_t http_call_feed(struct http_call *call, struct str data)
     return call->state == CALL_CONNECTING ? data.n : used;
 }
 
-static bool retry(struct http_call *call)
+bool http_call_retry(struct http_call *call, bool unprocessed)
 {
     struct http_client *c = call->client;
-    struct http_client_conn *conn = call->conn;
 
-    if (call->state != CALL_SENT || !conn->reused || call->retried || !call->idempotent || call->spec.stream_body)
+    if (call->state != CALL_SENT || call->retried || (!call->idempotent && !unprocessed) || call->spec.stream_body)
         return false;
     call->retried = true;
+    release(call);
     call->state = CALL_WAITING;
-    stream_free(http_client_conn_detach(conn));
+    list_remove(&call->link);
     list_add_head(&c->waiting, &call->link);
     http_client_kick(c);
     return true;
@@ -327,7 +354,7 @@ void http_call_conn_end(struct http_call *call, bool orderly, const struct error
         http_call_finish(call, NULL);
         return;
     }
-    if (retry(call))
+    if (call->conn->reused && http_call_retry(call, false))
         return;
     if (call->state == CALL_CONNECTING && err)
         http_call_finish(call, err); /* says who and why already */
@@ -417,7 +444,7 @@ int http_call_start(struct http_client *c, const struct http_call_spec *spec, st
     call->spec.path = call->spec.method = call->spec.content_type = call->spec.upgrade = NULL;
     call->spec.body = STR_NULL;
     list_add_tail(&c->waiting, &call->link);
-    arm(call);
+    http_call_arm(call);
     http_client_kick(c);
     if (ret)
         *ret = call;

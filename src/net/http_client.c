@@ -15,6 +15,8 @@ static void call_destroy(struct http_call *call)
     buf_fini(&call->request);
     buf_fini(&call->upload);
     buf_fini(&call->body);
+    buf_fini(&call->in);
+    free(call->gathered);
     arena_fini(&call->arena);
     free(call->method);
     free(call->path);
@@ -97,6 +99,11 @@ struct stream *http_client_conn_detach(struct http_client_conn *conn)
     if (conn->call)
         conn->call->conn = NULL;
     conn->call = NULL;
+    if (c->shared == conn)
+        c->shared = NULL;
+    if (c->trying == conn)
+        c->trying = NULL;
+    http2_client_free(TAKE(conn->h2));
     conn->gone = true;
     conn->stream = NULL;
     c->conns_n--;
@@ -156,17 +163,47 @@ void http_client_conn_done(struct http_client_conn *conn, bool reusable)
         http_client_kick(c);
 }
 
+/* The peer chose HTTP/2: the call that waited for this connection is its first stream. */
+static void begin_shared(struct http_client_conn *conn)
+{
+    struct http_call *call = conn->call;
+
+    conn->call = NULL;
+    conn->h2 = http2_client_new(conn);
+    conn->client->shared = conn;
+    if (call)
+        http2_client_submit(conn->h2, call);
+}
+
 static void on_open(struct stream *st, void *arg)
 {
     struct http_client_conn *conn = arg;
     struct http_client *c = conn->client;
 
-    (void)st;
     conn->open = true;
     http_client_enter(c);
+    if (c->trying == conn) {
+        c->trying = NULL;
+        http_client_kick(c);
+        if (streq(stream_alpn(st), "h2"))
+            begin_shared(conn);
+        else
+            c->http2 = false; /* a peer of the old kind: as many connections as it takes */
+    }
     if (conn->call)
         http_call_begin(conn->call);
     http_client_leave(c);
+}
+
+static void conn_lost(struct http_client_conn *conn, const char *why)
+{
+    struct error *err = NULL;
+
+    (void)error_set(&err, EPROTO, "%s", why);
+    http2_client_lost(conn->h2, err);
+    error_free(err);
+    if (!conn->gone)
+        conn_close(conn);
 }
 
 static size_t on_data(struct stream *st, struct str data, void *arg)
@@ -177,7 +214,11 @@ static size_t on_data(struct stream *st, struct str data, void *arg)
 
     (void)st;
     http_client_enter(c);
-    if (conn->call) {
+    if (conn->h2) {
+        used = data.n;
+        if (http2_client_feed(conn->h2, data) < 0 && !conn->gone)
+            conn_lost(conn, "the peer's answer is not HTTP/2");
+    } else if (conn->call) {
         used = http_call_feed(conn->call, data);
     } else {
         used = data.n; /* nobody asked */
@@ -193,7 +234,9 @@ static void conn_end(struct http_client_conn *conn, bool orderly, const struct e
     struct http_call *call = conn->call;
 
     http_client_enter(c);
-    if (call)
+    if (conn->h2)
+        http2_client_lost(conn->h2, err);
+    else if (call)
         http_call_conn_end(call, orderly, err);
     if (!conn->gone)
         conn_close(conn);
@@ -220,12 +263,14 @@ static void on_drain(struct stream *st, void *arg)
 
     (void)st;
     http_client_enter(c);
+    if (conn->h2)
+        http2_client_drained(conn->h2);
     if (call && call->spec.on_drain && call->spec.stream_body)
         call->spec.on_drain(call, call->spec.arg);
     http_client_leave(c);
 }
 
-static int conn_open(struct http_client *c, struct http_client_conn **ret, struct error **err)
+static int conn_open(struct http_client *c, bool http2, struct http_client_conn **ret, struct error **err)
 {
     static const struct stream_events ev = {
         .on_open = on_open, .on_data = on_data, .on_eof = on_eof, .on_drain = on_drain, .on_close = on_close};
@@ -234,6 +279,7 @@ static int conn_open(struct http_client *c, struct http_client_conn **ret, struc
                               .port = c->port,
                               .tls = c->tls,
                               .server_name = c->server_name,
+                              .alpn = http2 ? "h2,http/1.1" : NULL,
                               .timeout_ms = c->connect_timeout_ms};
     struct http_client_conn *conn = xcalloc(1, sizeof *conn);
     int r = stream_connect(c->loop, &t, &ev, conn, &conn->stream, err);
@@ -269,20 +315,44 @@ static struct http_client_conn *take_idle(struct http_client *c)
     return NULL;
 }
 
+/* A shared connection that may take one more call. One whose certificate was replaced, or that said goodbye,
+ * is left to end with its calls. */
+static struct http_client_conn *take_shared(struct http_client *c)
+{
+    struct http_client_conn *conn = c->shared;
+
+    if (!conn)
+        return NULL;
+    if (conn->tls_generation == tls_client_generation(c->tls) && http2_client_takes(conn->h2))
+        return conn;
+    c->shared = NULL;
+    if (http2_client_idle(conn->h2))
+        conn_close(conn);
+    return NULL;
+}
+
 /* Gives a connection to the first call in line; false when none is to be had. */
 static bool serve_one(struct http_client *c)
 {
     struct http_call *call = container_of(c->waiting.next, struct http_call, link);
-    struct http_client_conn *conn = take_idle(c);
+    bool http2 = c->http2 && !call->wants_upgrade;
+    struct http_client_conn *conn = http2 ? take_shared(c) : take_idle(c);
     struct error *err = NULL;
 
-    if (!conn && c->conns_n >= c->connections_max)
+    if (conn && conn->h2) {
+        list_remove(&call->link);
+        http2_client_submit(conn->h2, call);
+        return true;
+    }
+    if (!conn && (c->conns_n >= c->connections_max || (http2 && c->trying)))
         return false;
-    if (!conn && conn_open(c, &conn, &err) < 0) {
+    if (!conn && conn_open(c, http2, &conn, &err) < 0) {
         http_call_finish(call, err);
         error_free(err);
         return true;
     }
+    if (http2)
+        c->trying = conn;
     list_remove(&call->link);
     call->conn = conn;
     conn->call = call;
@@ -355,6 +425,7 @@ int http_client_new(struct loop *l, const struct http_client_config *cfg, struct
         client_destroy(c);
         return r;
     }
+    c->http2 = cfg->http2 && c->tls;
     c->server_name = xstrdup_null(cfg->server_name);
     c->user_agent = xstrdup(cfg->user_agent ? cfg->user_agent : "skiff/" SKIFF_VERSION);
     c->connections_max = cfg->connections_max ? cfg->connections_max : 64;
@@ -374,6 +445,9 @@ static void close_list(struct list *l)
 void http_client_close_idle(struct http_client *c)
 {
     close_list(&c->idle);
+    if (c->shared && http2_client_idle(c->shared->h2))
+        conn_close(c->shared);
+    c->shared = NULL;
 }
 
 void http_client_free(struct http_client *c)
@@ -387,6 +461,8 @@ void http_client_free(struct http_client *c)
     list_for_safe(n, &c->busy) {
         struct http_client_conn *conn = container_of(n, struct http_client_conn, link);
 
+        if (conn->h2)
+            http2_client_cancel_all(conn->h2);
         if (conn->call)
             http_call_cancel(conn->call);
     }

@@ -1,5 +1,5 @@
 /*
- * HTTP/1.1 client on the loop: one object per base URL with a pool of kept connections. A call ends in
+ * HTTP client on the loop: one object per base URL with a pool of kept connections, or one shared HTTP/2 connection. A call ends in
  * exactly one on_done (or on_upgrade), never before http_call_start has returned, or in http_call_cancel
  * and nothing. Errors are one sentence fit for users ("dial tcp 10.0.0.1:6443: connection refused").
  */
@@ -20,6 +20,7 @@ struct http_client_config { /* zero means the default in brackets */
     size_t idle_max;         /* kept connections [8] */
     int64_t idle_ms;         /* how long [60 s] */
     int64_t connect_timeout_ms; /* [10 s] */
+    bool http2; /* offer HTTP/2 to https peers: all calls but upgrades share one connection */
 };
 int http_client_new(struct loop *l, const struct http_client_config *cfg, struct http_client **ret,
                     struct error **err);

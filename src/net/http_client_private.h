@@ -18,15 +18,18 @@ struct http_client {
     struct list dead_conns, dead_calls;
     struct loop_defer reap, dispatch;
     struct loop_timer idle_timer;
+    struct http_client_conn *shared;     /* HTTP/2 connection that takes new calls */
+    struct http_client_conn *trying;     /* being made, protocol not known yet */
     unsigned depth;
-    bool freed;
+    bool freed, http2;
 };
 
 struct http_client_conn {
     struct list link;
     struct http_client *client;
     struct stream *stream;
-    struct http_call *call; /* NULL: idle */
+    struct http_call *call; /* NULL: idle, or HTTP/2 */
+    struct http2_client *h2;
     size_t scanned;
     struct http1_body body;
     struct mono idle_since;
@@ -53,6 +56,12 @@ struct http_call {
     int status;
     struct http_headers headers;
     struct buf body;
+    /* HTTP/2 */
+    int32_t stream_id;
+    struct http_header *gathered;
+    size_t gathered_n, gathered_cap, head_bytes, sent;
+    struct buf in; /* came while paused; bounded by the window */
+    bool eof, deferred, above_low, drain_due, resumed;
 };
 
 /* http_client.c */
@@ -64,7 +73,27 @@ void http_client_bury(struct http_call *call);
 void http_client_conn_done(struct http_client_conn *conn, bool reusable);
 struct stream *http_client_conn_detach(struct http_client_conn *conn);
 void http_client_send(struct http_client_conn *conn);
+/* A call that got no answer goes back in line; false when it may not. */
+bool http_call_retry(struct http_call *call, bool unprocessed);
+/* http2_client.c */
+struct http2_client *http2_client_new(struct http_client_conn *conn);
+void http2_client_free(struct http2_client *h); /* its calls were ended before; NULL accepted */
+bool http2_client_takes(const struct http2_client *h);
+bool http2_client_idle(const struct http2_client *h);
+void http2_client_submit(struct http2_client *h, struct http_call *call);
+int http2_client_feed(struct http2_client *h, struct str in);
+void http2_client_drained(struct http2_client *h);
+/* The connection is gone: every call on it fails or is tried again. */
+void http2_client_lost(struct http2_client *h, const struct error *err);
+void http2_client_cancel_all(struct http2_client *h);
+/* Lets go of a call that ended or was given up. */
+void http2_client_drop(struct http_call *call);
+void http2_client_resume(struct http_call *call);
+void http2_client_wrote(struct http_call *call); /* upload bytes or its end were added */
 /* http_call.c */
+void http_call_head(struct http_call *call);                       /* status and headers are there */
+bool http_call_piece(struct http_call *call, struct str piece);    /* false: the call is over */
+void http_call_arm(struct http_call *call); /* its timer, by deadline and silence */
 void http_call_begin(struct http_call *call); /* connection is there: request goes out */
 /* Last callback and death. err may be NULL; borrowed. */
 void http_call_finish(struct http_call *call, const struct error *err);
