@@ -29,7 +29,7 @@ struct engine {
     struct grpc_server *grpc;
     struct map containers, sandboxes; /* by full id */
     struct list watchers;             /* of container events */
-    struct loop_signal hup, term, intr, child_pipe;
+    struct loop_signal hup;
     struct loop_timer network_poll;
     char boot_id[40];
     char *monitor; /* path of skiff-monitor */

@@ -18,6 +18,7 @@ void cri_runtime_register(struct engine *e)
     cri_register_container(e);
     cri_register_stats(e);
     cri_register_stream(e);
+    cri_register_exec_sync(e);
     cri_register_events(e);
 }
 

@@ -16,6 +16,7 @@ void cri_register_sandbox(struct engine *e);
 void cri_register_container(struct engine *e);
 void cri_register_stats(struct engine *e);
 void cri_register_stream(struct engine *e);
+void cri_register_exec_sync(struct engine *e);
 void cri_register_events(struct engine *e);
 void cri_register_status(struct engine *e);
 
