@@ -169,6 +169,13 @@ static void run_commit(struct image_run *run, struct image_result *res)
     res->digest = run->digest;
 }
 
+static int drop_lock(int dirfd, const char *name, unsigned char type, void *arg)
+{
+    if (strstarts(name, "lock-"))
+        (void)unlinkat(dirfd, name, 0);
+    return 0;
+}
+
 static void run_finish(struct image_run *run)
 {
     struct image_store *s = run->store;
@@ -189,6 +196,8 @@ static void run_finish(struct image_run *run)
     s->jobs_running--;
     image_trash(s, run->tmp);
     image_layers_collect(s, NULL);
+    if (!s->jobs_running) /* of workers that were killed */
+        (void)dir_each(s->tmp_dir, drop_lock, NULL, NULL);
     while (!list_empty(&run->jobs)) {
         struct image_job *j = container_of(run->jobs.next, struct image_job, link);
         list_remove(&j->link);
