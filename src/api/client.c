@@ -57,6 +57,7 @@ int kube_client_new(struct loop *l, const struct kubeconfig *k, const struct kub
             .tls = c->tls,
             .server_name = c->config.tls_server_name,
             .user_agent = o ? o->user_agent : NULL,
+            .http2 = true, /* all watches of a node share one connection */
         };
         r = http_client_new(l, &hc, &c->http, err);
     }
