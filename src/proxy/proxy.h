@@ -27,7 +27,7 @@ struct proxy_config {
     const char *config_text;      /* JSON object for /configz [{}] */
     int64_t sync_period_ms;       /* everything is compared with the kernel this often [30 s] */
     int64_t min_sync_ms;          /* changes within it are one transaction [0: one turn of the loop] */
-    int netns_fd;                 /* > 0: rules and servers go there; for tests */
+    int netns_fd;                 /* > 0: rules go there; for tests */
 };
 int proxy_start(struct loop *l, const struct proxy_config *cfg, struct proxy **ret, struct error **err);
 void proxy_stop(struct proxy *p); /* NULL accepted; the rules stay */
