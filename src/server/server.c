@@ -62,7 +62,7 @@ static bool csr_allows(void *arg, const json_t *spec, const char *subresource)
     json_each(json_object_get(spec, "groups"), i, v)
         user_add_group(&u, strna(json_string_value(v)));
     ok = authorize(s->authorizer, &a);
-    user_fini(&u);
+    auth_user_fini(&u);
     return ok;
 }
 

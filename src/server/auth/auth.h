@@ -15,7 +15,7 @@ struct user {
     char *pod_name, *pod_uid, *node_name; /* extra of a service account bound to a pod */
     char *impersonator;
 };
-void user_fini(struct user *u);
+void auth_user_fini(struct user *u);
 void user_add_group(struct user *u, const char *group);
 bool user_in_group(const struct user *u, const char *group);
 /* Name of the node this user is ("system:node:x" in system:nodes), or NULL. */

@@ -8,7 +8,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-void user_fini(struct user *u)
+void auth_user_fini(struct user *u)
 {
     for (size_t i = 0; i < u->n_groups; i++)
         free(u->groups[i]);

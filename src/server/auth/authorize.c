@@ -321,7 +321,7 @@ bool admission_authorize(void *arg, const struct admission_request *r, const cha
 
     actor_user(r, &u);
     ok = authorize(s->authorizer, &q);
-    user_fini(&u);
+    auth_user_fini(&u);
     return ok;
 }
 
@@ -339,6 +339,6 @@ bool admission_covers(void *arg, const struct admission_request *r, const json_t
         json_each(rules, i, rule)
             ok = ok && rbac_rules_cover(have, rule);
     }
-    user_fini(&u);
+    auth_user_fini(&u);
     return ok;
 }

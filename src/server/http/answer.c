@@ -10,13 +10,13 @@
 void answer_json_bytes(struct api_request *q, int code, struct str bytes)
 {
     http_respond(q->x, code, "application/json", bytes);
-    request_free(q);
+    api_request_free(q);
 }
 
 void answer_text(struct api_request *q, int code, const char *text)
 {
     http_respond(q->x, code, "text/plain; charset=utf-8", str_of(text));
-    request_free(q);
+    api_request_free(q);
 }
 
 void answer_object(struct api_request *q, int code, json_t *object)
@@ -55,7 +55,7 @@ void to_served_version(const struct api_request *q, json_t *object)
     json_set_text(object, "apiVersion", text);
 }
 
-enum accept_as request_accepts(const struct api_request *q)
+enum accept_as api_request_accepts(const struct api_request *q)
 {
     struct str rest = http_header(q->x, "Accept");
 

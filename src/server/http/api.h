@@ -17,8 +17,8 @@ struct api_request {
     bool aborted, dry_run;
 };
 /* Splits the path into group, version, namespace, resource, name, subresource. False: not an API path. */
-bool request_parse(struct api_request *q);
-void request_free(struct api_request *q);
+bool api_request_parse(struct api_request *q);
+void api_request_free(struct api_request *q);
 /* Answers: each ends the exchange and frees the request. */
 void answer_status(struct api_request *q, struct api_status *st);
 void answer_object(struct api_request *q, int code, json_t *object); /* takes object */
@@ -28,7 +28,7 @@ void answer_json_bytes(struct api_request *q, int code, struct str bytes);
 void to_served_version(const struct api_request *q, json_t *object);
 bool served_as_stored(const struct api_request *q);
 enum accept_as { ACCEPT_PLAIN, ACCEPT_TABLE, ACCEPT_METADATA };
-enum accept_as request_accepts(const struct api_request *q);
+enum accept_as api_request_accepts(const struct api_request *q);
 /* Table and PartialObjectMetadata around objects. */
 json_t *table_new(const struct resource *r, bool with_columns, const char *resource_version);
 void table_add(json_t *table, const struct resource *r, const json_t *object, struct str include);

@@ -233,7 +233,7 @@ static void answer_aggregated(struct api_request *q, bool core, const struct ser
     json_decref(o);
     http_respond(q->x, 200, "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList", buf_str(&b));
     buf_fini(&b);
-    request_free(q);
+    api_request_free(q);
 }
 
 static json_t *api_versions(const struct api_request *q)
@@ -305,7 +305,7 @@ static void answer_metrics(struct api_request *q)
                      (unsigned long long)store_revision(q->s->store), http_server_connections(q->s->http));
     http_respond(q->x, 200, "text/plain; version=0.0.4", buf_str(&b));
     buf_fini(&b);
-    request_free(q);
+    api_request_free(q);
 }
 
 static void answer_key_set(struct api_request *q)

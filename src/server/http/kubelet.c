@@ -45,7 +45,7 @@ static void on_gone(struct http_exchange *x, void *arg)
     (void)x;
     http_call_cancel(p->call);
     p->call = NULL;
-    request_free(p->q);
+    api_request_free(p->q);
     pass_end(p);
 }
 
@@ -92,7 +92,7 @@ static void on_done(struct http_call *c, const struct http_result *r, void *arg)
             http_abort(q->x);
         else
             http_end(q->x);
-        request_free(q);
+        api_request_free(q);
     } else {
         (void)status_set(&st, 502, "InternalError", "error dialing backend: %s", error_message(r->error));
         answer_status(q, &st);
@@ -118,7 +118,7 @@ static void on_upgrade(struct http_call *c, struct stream *s, const struct http_
             http_add_header(q->x, copied[i], text);
     }
     (void)stream_splice(http_upgrade(q->x, p->protocol, &no_events, NULL), s, NULL, NULL);
-    request_free(q);
+    api_request_free(q);
     pass_end(p);
 }
 

@@ -172,7 +172,7 @@ static void answer_v2(struct api_request *q)
     if (memmem(accept.p ? accept.p : "", accept.n, "protobuf", 8)) {
         http_respond(q->x, 200, "application/com.github.proto-openapi.spec.v2.v1.0+protobuf",
                      (struct str){empty, sizeof empty - 1});
-        request_free(q);
+        api_request_free(q);
         return;
     }
     answer_object(q, 200, json_pack("{s:s, s:{s:s, s:s}, s:{}, s:{}}", "swagger", "2.0", "info", "title", "Kubernetes",

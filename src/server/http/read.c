@@ -11,7 +11,7 @@
 
 static void answer_as(struct api_request *q, json_t *object)
 {
-    switch (request_accepts(q)) {
+    switch (api_request_accepts(q)) {
     case ACCEPT_TABLE: {
         json_t *t = table_new(q->r, true, meta_version(object));
 
@@ -162,7 +162,7 @@ void handle_list(struct api_request *q)
 {
     cleanup_free char *prefix = resource_key(q->r, q->ns, NULL);
     cleanup_free char *after = after_key(http_query_get(q->x, "continue"), prefix);
-    struct listing l = {.q = q, .as = request_accepts(q), .include = http_query_get(q->x, "includeObject")};
+    struct listing l = {.q = q, .as = api_request_accepts(q), .include = http_query_get(q->x, "includeObject")};
     struct api_status st = {0};
     struct error *err = NULL;
     uint64_t limit = 0;

@@ -7,9 +7,9 @@
 #include "server/http/api.h"
 #include <stdlib.h>
 
-void request_free(struct api_request *q)
+void api_request_free(struct api_request *q)
 {
-    user_fini(&q->user);
+    auth_user_fini(&q->user);
     free(q->group);
     free(q->version);
     free(q->ns);
@@ -35,7 +35,7 @@ static char *rest_of_path(struct str path, const char *marker)
     return str_dup((struct str){at, (size_t)(path.p + path.n - at)});
 }
 
-bool request_parse(struct api_request *q)
+bool api_request_parse(struct api_request *q)
 {
     size_t n, at = 0;
     const struct str *seg = http_segments(q->x, &n);
@@ -213,7 +213,7 @@ static void on_abort(struct http_exchange *x, void *arg)
 
     (void)x;
     q->aborted = true;
-    request_free(q);
+    api_request_free(q);
 }
 
 void server_request(struct http_exchange *x, void *arg)
@@ -226,7 +226,7 @@ void server_request(struct http_exchange *x, void *arg)
     q->s = arg;
     q->x = x;
     http_on_abort(x, on_abort, q);
-    is_api = request_parse(q);
+    is_api = api_request_parse(q);
     q->verb = verb_of(q);
     q->dry_run = http_query_get(x, "dryRun").n > 0;
     http_add_header(x, "Cache-Control", "no-cache, private");

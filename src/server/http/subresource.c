@@ -173,7 +173,7 @@ static void token_review(struct api_request *q, json_t *o)
             (void)json_object_set(status, "audiences", wanted);
     }
     free(audiences);
-    user_fini(&u);
+    auth_user_fini(&u);
     (void)json_object_set_new(o, "status", status);
 }
 
@@ -204,7 +204,7 @@ static void subject_review(struct api_request *q, json_t *o)
     json_each(json_at(o, "spec", "groups", NULL), i, v)
         user_add_group(&u, strna(json_string_value(v)));
     access_review(q, o, &u);
-    user_fini(&u);
+    auth_user_fini(&u);
 }
 
 void handle_review(struct api_request *q, json_t *object)

@@ -44,14 +44,14 @@ static void on_abort(struct http_exchange *x, void *arg)
     struct watch *w = arg;
 
     (void)x;
-    request_free(w->q);
+    api_request_free(w->q);
     watch_free(w);
 }
 
 static void watch_end(struct watch *w)
 {
     http_end(w->q->x);
-    request_free(w->q);
+    api_request_free(w->q);
     watch_free(w);
 }
 
@@ -272,7 +272,7 @@ void handle_watch(struct api_request *q)
         answer_status(q, &st);
         return;
     }
-    w->as = request_accepts(q);
+    w->as = api_request_accepts(q);
     w->include = http_query_get(q->x, "includeObject");
     w->bookmarks = http_query_bool(q->x, "allowWatchBookmarks");
     w->prefix = resource_key(q->r, q->ns, NULL);

@@ -79,7 +79,7 @@ static void answer_result(struct api_request *q, int rc, int code, json_t *o, st
         answer_status(q, st);
         return;
     }
-    if (request_accepts(q) == ACCEPT_TABLE) {
+    if (api_request_accepts(q) == ACCEPT_TABLE) {
         json_t *t = table_new(q->r, true, meta_version(o));
 
         table_add(t, q->r, o, http_query_get(q->x, "includeObject"));
