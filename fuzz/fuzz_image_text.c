@@ -67,13 +67,13 @@ static void record(struct str text)
 
 static void message(struct str text)
 {
-    struct message m;
-    struct request q;
+    struct worker_message m;
+    struct worker_request q;
 
-    if (message_parse(text, &m, NULL) == 0)
-        message_fini(&m);
-    if (request_parse(text, &q, NULL) == 0)
-        request_fini(&q);
+    if (worker_message_parse(text, &m, NULL) == 0)
+        worker_message_fini(&m);
+    if (worker_request_parse(text, &q, NULL) == 0)
+        worker_request_fini(&q);
 }
 
 /* No component of a clean path is empty, "." or "..". */

@@ -73,7 +73,7 @@ static void run_kill(struct image_run *run)
 }
 
 /* ---- messages ---- */
-static void on_message(struct image_run *run, struct message *m)
+static void on_message(struct image_run *run, struct worker_message *m)
 {
     switch (m->type) {
     case MESSAGE_PROGRESS:
@@ -117,9 +117,9 @@ static void run_read(struct image_run *run)
             return;
         }
         cleanup_error struct error *err = NULL;
-        struct message m;
+        struct worker_message m;
         if ((size_t)n > sizeof(packet) ||
-            message_parse((struct str){packet, (size_t)n}, &m, &err) < 0) {
+            worker_message_parse((struct str){packet, (size_t)n}, &m, &err) < 0) {
             if (!run->error)
                 error_set(&run->error, EPROTO, "%s",
                           err ? error_message(err) : "message of the image worker is too long");
@@ -127,7 +127,7 @@ static void run_read(struct image_run *run)
             return;
         }
         on_message(run, &m);
-        message_fini(&m);
+        worker_message_fini(&m);
         if (run->store)
             loop_timer_start(run->store->loop, &run->watchdog,
                              run->store->cfg.stall_ms + WATCHDOG_MS, run->watchdog.fn);
@@ -224,12 +224,12 @@ static void on_worker_end(struct loop_child *c, int wait_status)
 }
 
 /* ---- beginning ---- */
-static int run_send(int fd, const struct request *q, struct error **err)
+static int run_send(int fd, const struct worker_request *q, struct error **err)
 {
     cleanup_buf struct buf b = {0};
 
     buf_init(&b, MESSAGE_MAX);
-    request_write(q, &b);
+    worker_request_write(q, &b);
     if (b.overflowed)
         return error_set(err, EMSGSIZE, "request to the image worker is too long");
     if (send(fd, b.p, b.n, MSG_NOSIGNAL) < 0)
@@ -237,7 +237,7 @@ static int run_send(int fd, const struct request *q, struct error **err)
     return 0;
 }
 
-static int run_start(struct image_store *s, struct request *q, int in_fd, const char *what,
+static int run_start(struct image_store *s, struct worker_request *q, int in_fd, const char *what,
                      struct image_run **ret, struct error **err)
 {
     int sv[2], r;
@@ -294,7 +294,7 @@ static struct image_job *job_new(struct image_run *run, image_progress_fn progre
 }
 
 /* What makes two pulls the same; a digest, so that no secret lies about. */
-static char *run_key(const char *ref, const struct request *q)
+static char *run_key(const char *ref, const struct worker_request *q)
 {
     cleanup_free char *all =
         xasprintf("%s\n%s\n%s\n%s\n%s", ref, strna(q->username), strna(q->password),
@@ -310,7 +310,7 @@ static const char *or_null(const char *s)
     return s && *s ? s : NULL;
 }
 
-static int auth_read(const struct image_auth *a, struct request *q, char **split,
+static int auth_read(const struct image_auth *a, struct worker_request *q, char **split,
                      struct error **err)
 {
     struct buf b;
@@ -353,10 +353,10 @@ int image_pull(struct image_store *s, const char *reference, const struct image_
                image_progress_fn progress, image_done_fn done, void *arg, struct image_job **ret,
                struct error **err)
 {
-    struct request q = {.op = (char *)"pull",
-                        .mirrors = s->cfg.mirrors,
-                        .insecure = s->cfg.insecure,
-                        .certs_dir = s->cfg.certs_dir};
+    struct worker_request q = {.op = (char *)"pull",
+                               .mirrors = s->cfg.mirrors,
+                               .insecure = s->cfg.insecure,
+                               .certs_dir = s->cfg.certs_dir};
     cleanup_free char *ref = NULL, *split = NULL, *key = NULL;
     int r;
 
@@ -380,7 +380,7 @@ int image_pull(struct image_store *s, const char *reference, const struct image_
 int image_load(struct image_store *s, int fd, image_progress_fn progress, image_done_fn done,
                void *arg, struct image_job **ret, struct error **err)
 {
-    struct request q = {.op = (char *)"load"};
+    struct worker_request q = {.op = (char *)"load"};
     struct image_run *run;
     int r = run_start(s, &q, fd, "image archive", &run, err);
 

@@ -8,7 +8,7 @@ static int bad(struct error **err)
     return error_set(err, EPROTO, "unusable message from the image worker");
 }
 
-static int message_read(const json_t *o, struct message *m, struct error **err)
+static int message_read(const json_t *o, struct worker_message *m, struct error **err)
 {
     const char *t = json_text_or(o, "t", "");
 
@@ -45,30 +45,30 @@ static int message_read(const json_t *o, struct message *m, struct error **err)
     return streq(t, "done") ? 0 : bad(err);
 }
 
-int message_parse(struct str packet, struct message *ret, struct error **err)
+int worker_message_parse(struct str packet, struct worker_message *ret, struct error **err)
 {
     cleanup_json json_t *o = NULL;
-    struct message m = {0};
+    struct worker_message m = {0};
     int r = json_parse(packet, MESSAGE_MAX, "message of the image worker", &o, err);
 
     if (r < 0)
         return r;
     r = json_is_object(o) ? message_read(o, &m, err) : bad(err);
     if (r < 0)
-        message_fini(&m);
+        worker_message_fini(&m);
     else
         *ret = m;
     return r;
 }
 
-void message_fini(struct message *m)
+void worker_message_fini(struct worker_message *m)
 {
     free(m->id);
     free(m->status);
     free(m->digest);
     free(m->text);
     image_record_fini(&m->record);
-    *m = (struct message){0};
+    *m = (struct worker_message){0};
 }
 
 static void write_object(json_t *o, struct buf *b)
@@ -77,15 +77,15 @@ static void write_object(json_t *o, struct buf *b)
     json_decref(o);
 }
 
-void message_progress(struct buf *b, const char *id, const char *status, uint64_t current,
-                      uint64_t total)
+void worker_message_progress(struct buf *b, const char *id, const char *status, uint64_t current,
+                             uint64_t total)
 {
     write_object(json_pack("{ss ss ss sI sI}", "t", "progress", "id", id, "status", status,
                            "current", (json_int_t)current, "total", (json_int_t)total),
                  b);
 }
 
-void message_image(struct buf *b, const struct image_record *r, const char *digest)
+void worker_message_image(struct buf *b, const struct image_record *r, const char *digest)
 {
     (void)buf_add_z(b, "{\"t\":\"image\",\"record\":");
     (void)image_record_write(r, b);
@@ -96,7 +96,7 @@ void message_image(struct buf *b, const struct image_record *r, const char *dige
     (void)buf_add_char(b, '}');
 }
 
-void message_error(struct buf *b, int code, const char *text)
+void worker_message_error(struct buf *b, int code, const char *text)
 {
     size_t n = strlen(text);
 
@@ -106,7 +106,7 @@ void message_error(struct buf *b, int code, const char *text)
     (void)buf_add_char(b, '}');
 }
 
-void message_done(struct buf *b)
+void worker_message_done(struct buf *b)
 {
     (void)buf_add_z(b, "{\"t\":\"done\"}");
 }
@@ -118,7 +118,7 @@ struct request_text {
 };
 #define TEXT(key, member)                                                                          \
     {                                                                                              \
-        key, offsetof(struct request, member)                                                      \
+        key, offsetof(struct worker_request, member)                                               \
     }
 static const struct request_text request_texts[] = {
     TEXT("op", op),
@@ -134,7 +134,7 @@ static const struct request_text request_texts[] = {
     TEXT("registryToken", registry_token),
 };
 
-static char **request_member(const struct request *q, size_t i)
+static char **request_member(const struct worker_request *q, size_t i)
 {
     return (char **)((char *)q + request_texts[i].offset);
 }
@@ -148,7 +148,7 @@ static json_t *words(const struct image_strings *l)
     return list;
 }
 
-void request_write(const struct request *q, struct buf *b)
+void worker_request_write(const struct worker_request *q, struct buf *b)
 {
     json_t *o = json_object();
 
@@ -171,10 +171,10 @@ static void words_read(const json_t *list, struct image_strings *ret)
         image_strings_add(ret, json_string_value(item));
 }
 
-int request_parse(struct str packet, struct request *ret, struct error **err)
+int worker_request_parse(struct str packet, struct worker_request *ret, struct error **err)
 {
     cleanup_json json_t *o = NULL;
-    struct request q = {0};
+    struct worker_request q = {0};
     int r = json_parse(packet, MESSAGE_MAX, "request", &o, err);
 
     if (r < 0)
@@ -188,18 +188,18 @@ int request_parse(struct str packet, struct request *ret, struct error **err)
     if (q.parallel < 1 || q.parallel > 64)
         q.parallel = 3;
     if (!q.op || !q.root || !q.tmp || !q.boot || (streq(q.op, "pull") && !q.ref)) {
-        request_fini(&q);
+        worker_request_fini(&q);
         return error_set(err, EINVAL, "request: a member is missing");
     }
     *ret = q;
     return 0;
 }
 
-void request_fini(struct request *q)
+void worker_request_fini(struct worker_request *q)
 {
     for (size_t i = 0; i < ARRAY_LEN(request_texts); i++)
         free(*request_member(q, i));
     image_strings_fini(&q->mirrors);
     image_strings_fini(&q->insecure);
-    *q = (struct request){0};
+    *q = (struct worker_request){0};
 }

@@ -8,7 +8,7 @@
 
 #define MESSAGE_MAX (64u * 1024)
 enum message_type { MESSAGE_PROGRESS, MESSAGE_IMAGE, MESSAGE_ERROR, MESSAGE_DONE };
-struct message {
+struct worker_message {
     enum message_type type;
     char *id, *status;          /* progress */
     uint64_t current, total;    /* progress */
@@ -17,21 +17,21 @@ struct message {
     int code;                   /* error: errno */
     char *text;                 /* error */
 };
-int message_parse(struct str packet, struct message *ret, struct error **err);
-void message_fini(struct message *m);
-void message_progress(struct buf *b, const char *id, const char *status, uint64_t current,
-                      uint64_t total);
-void message_image(struct buf *b, const struct image_record *r, const char *digest);
-void message_error(struct buf *b, int code, const char *text);
-void message_done(struct buf *b);
+int worker_message_parse(struct str packet, struct worker_message *ret, struct error **err);
+void worker_message_fini(struct worker_message *m);
+void worker_message_progress(struct buf *b, const char *id, const char *status, uint64_t current,
+                             uint64_t total);
+void worker_message_image(struct buf *b, const struct image_record *r, const char *digest);
+void worker_message_error(struct buf *b, int code, const char *text);
+void worker_message_done(struct buf *b);
 
-struct request {
+struct worker_request {
     char *op; /* "pull" or "load" */
     char *root, *tmp, *ref, *platform, *certs_dir, *boot;
     struct image_strings mirrors, insecure;
     int64_t parallel, stall_ms;
     char *username, *password, *identity_token, *registry_token; /* NULL when absent */
 };
-void request_write(const struct request *q, struct buf *b);
-int request_parse(struct str packet, struct request *ret, struct error **err);
-void request_fini(struct request *q);
+void worker_request_write(const struct worker_request *q, struct buf *b);
+int worker_request_parse(struct str packet, struct worker_request *ret, struct error **err);
+void worker_request_fini(struct worker_request *q);

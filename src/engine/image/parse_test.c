@@ -161,41 +161,42 @@ TEST(chains)
 /* ---- messages ---- */
 TEST(messages_survive)
 {
-    struct message m;
-    struct request in = {.op = (char *)"pull",
-                         .root = (char *)"/r",
-                         .tmp = (char *)"/t",
-                         .boot = (char *)"b",
-                         .ref = (char *)"x",
-                         .username = (char *)"u\"\n",
-                         .parallel = 5,
-                         .stall_ms = 7},
-                   out;
+    struct worker_message m;
+    struct worker_request in = {.op = (char *)"pull",
+                                .root = (char *)"/r",
+                                .tmp = (char *)"/t",
+                                .boot = (char *)"b",
+                                .ref = (char *)"x",
+                                .username = (char *)"u\"\n",
+                                .parallel = 5,
+                                .stall_ms = 7},
+                          out;
     struct buf b;
 
     buf_init(&b, MESSAGE_MAX);
-    message_progress(&b, "abc", "Downloading", 5, 10);
-    assert_int_equal(message_parse(buf_str(&b), &m, NULL), 0);
+    worker_message_progress(&b, "abc", "Downloading", 5, 10);
+    assert_int_equal(worker_message_parse(buf_str(&b), &m, NULL), 0);
     assert_int_equal(m.type, MESSAGE_PROGRESS);
     assert_int_equal(m.current, 5);
-    message_fini(&m);
+    worker_message_fini(&m);
     buf_clear(&b);
-    message_error(&b, ENOENT, "gone \"away\"\x01");
-    assert_int_equal(message_parse(buf_str(&b), &m, NULL), 0);
+    worker_message_error(&b, ENOENT, "gone \"away\"\x01");
+    assert_int_equal(worker_message_parse(buf_str(&b), &m, NULL), 0);
     assert_int_equal(m.code, ENOENT);
     assert_string_equal(m.text, "gone \"away\"\x01");
-    message_fini(&m);
+    worker_message_fini(&m);
     buf_clear(&b);
-    request_write(&in, &b);
-    assert_int_equal(request_parse(buf_str(&b), &out, NULL), 0);
+    worker_request_write(&in, &b);
+    assert_int_equal(worker_request_parse(buf_str(&b), &out, NULL), 0);
     assert_string_equal(out.username, "u\"\n");
     assert_null(out.password);
     assert_int_equal(out.parallel, 5);
-    request_fini(&out);
+    worker_request_fini(&out);
     buf_fini(&b);
-    assert_true(message_parse(STR("{\"t\":\"image\",\"record\":{\"id\":\"../x\"}}"), &m, NULL) < 0);
-    assert_true(message_parse(STR("{\"t\":\"what\"}"), &m, NULL) < 0);
-    assert_true(request_parse(STR("{}"), &out, NULL) < 0);
+    assert_true(
+        worker_message_parse(STR("{\"t\":\"image\",\"record\":{\"id\":\"../x\"}}"), &m, NULL) < 0);
+    assert_true(worker_message_parse(STR("{\"t\":\"what\"}"), &m, NULL) < 0);
+    assert_true(worker_request_parse(STR("{}"), &out, NULL) < 0);
 }
 
 /* ---- which registries may be plain ---- */

@@ -57,7 +57,8 @@ static void endpoint_add(struct registry *r, const char *base, bool mirror)
     ep->insecure = registry_is_insecure(ep->host, &r->q->insecure);
 }
 
-void registry_new(const struct request *q, const struct image_ref *ref, struct registry **ret)
+void registry_new(const struct worker_request *q, const struct image_ref *ref,
+                  struct registry **ret)
 {
     struct registry *r = xcalloc(1, sizeof(*r));
     bool hub = streq(ref->domain, "docker.io");

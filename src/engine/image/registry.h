@@ -11,7 +11,8 @@
 #include "engine/image/worker.h"
 
 struct registry;
-void registry_new(const struct request *q, const struct image_ref *ref, struct registry **ret);
+void registry_new(const struct worker_request *q, const struct image_ref *ref,
+                  struct registry **ret);
 void registry_free(struct registry *r); /* NULL accepted */
 /* reference: tag or digest. Text, and digest of it. -ENOENT, -EACCES and others with the sentence
  * for users. */

@@ -11,7 +11,7 @@ struct endpoint {
     char *authorization; /* whole header line, or NULL */
 };
 struct registry {
-    const struct request *q;
+    const struct worker_request *q;
     char *path, *ref_text;
     struct endpoint *v;
     size_t n, first; /* the one that served the manifest is asked first */

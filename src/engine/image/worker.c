@@ -32,11 +32,11 @@ void worker_progress(const char *id, const char *status, uint64_t current, uint6
     (void)snprintf(last, sizeof(last), "%s", key);
     at = mono_now();
     buf_init(&b, MESSAGE_MAX);
-    message_progress(&b, id, status, current, total);
+    worker_message_progress(&b, id, status, current, total);
     worker_send(&b);
 }
 
-int blob_store(const struct request *q, struct str text, char ret_hex[static 65],
+int blob_store(const struct worker_request *q, struct str text, char ret_hex[static 65],
                struct error **err)
 {
     sha256_hex(text.p, text.n, ret_hex);
@@ -44,7 +44,7 @@ int blob_store(const struct request *q, struct str text, char ret_hex[static 65]
     return path_exists(path) ? 0 : file_write_atomic(path, 0600, text, err);
 }
 
-int worker_image_begin(const struct request *q, struct str config, struct image_record *ret,
+int worker_image_begin(const struct worker_request *q, struct str config, struct image_record *ret,
                        struct error **err)
 {
     struct image_record rec = {0};
@@ -104,26 +104,26 @@ static int run(void)
 {
     static char packet[MESSAGE_MAX];
     struct error *err = NULL;
-    struct request q;
+    struct worker_request q;
     cleanup_buf struct buf b = {0};
     ssize_t n = recv(WORKER_FD, packet, sizeof(packet), MSG_TRUNC);
     int r;
 
     if (n <= 0 || (size_t)n > sizeof(packet))
         return 2;
-    r = request_parse((struct str){packet, (size_t)n}, &q, &err);
+    r = worker_request_parse((struct str){packet, (size_t)n}, &q, &err);
     explicit_bzero(packet, sizeof(packet)); /* credentials */
     if (r == 0) {
         r = streq(q.op, "pull")   ? worker_pull(&q, &err)
             : streq(q.op, "load") ? worker_load(&q, 0, &err)
                                   : error_set(&err, EINVAL, "unknown operation");
-        request_fini(&q);
+        worker_request_fini(&q);
     }
     buf_init(&b, MESSAGE_MAX);
     if (r < 0)
-        message_error(&b, err ? err->code : EIO, error_message(err));
+        worker_message_error(&b, err ? err->code : EIO, error_message(err));
     else
-        message_done(&b);
+        worker_message_done(&b);
     worker_send(&b);
     error_free(err);
     return r < 0;

@@ -49,26 +49,26 @@ typedef int (*layer_open_fn)(void *arg, size_t i, struct source **ret, struct er
 /* Makes all layers exist: those missing are fetched by one child process each, `parallel` at a
  * time, and renamed into place lowest first. Layers that another worker is making are waited for.
  */
-int layers_make(const struct request *q, const struct layer_task *tasks, size_t n,
+int layers_make(const struct worker_request *q, const struct layer_task *tasks, size_t n,
                 layer_open_fn open_layer, void *arg, struct error **err);
 /* The pipeline of one layer: source -> digest -> decompress -> digest -> dir/fs, dir/layer.json,
  * dir/implicit. */
-int layer_unpack(const struct request *q, const struct layer_task *t, struct source *src,
+int layer_unpack(const struct worker_request *q, const struct layer_task *t, struct source *src,
                  const char *dir, struct error **err);
 /* Directory attributes that the layer did not give come from the nearest lower layer that has the
  * directory. */
-int layer_fix_implicit(const struct request *q, const struct layer_task *tasks, size_t i,
+int layer_fix_implicit(const struct worker_request *q, const struct layer_task *tasks, size_t i,
                        const char *dir, struct error **err);
 
 /* ---- blobs ---- */
 /* Stores text under images/blobs/<hex of its digest>; ret_hex as computed. */
-int blob_store(const struct request *q, struct str text, char ret_hex[static 65],
+int blob_store(const struct worker_request *q, struct str text, char ret_hex[static 65],
                struct error **err);
 
 /* Configuration text to record: id, diff IDs, chains; the configuration is stored. */
-int worker_image_begin(const struct request *q, struct str config, struct image_record *ret,
+int worker_image_begin(const struct worker_request *q, struct str config, struct image_record *ret,
                        struct error **err);
 
 /* ---- operations ---- */
-int worker_pull(const struct request *q, struct error **err);
-int worker_load(const struct request *q, int fd, struct error **err);
+int worker_pull(const struct worker_request *q, struct error **err);
+int worker_load(const struct worker_request *q, int fd, struct error **err);

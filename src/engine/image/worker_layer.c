@@ -175,8 +175,8 @@ static int pipe_verify(struct pipe_line *p, struct error **err)
     return 0;
 }
 
-static int layer_write_record(const struct request *q, const struct layer_task *t, const char *dir,
-                              const struct unpack_result *res, struct error **err)
+static int layer_write_record(const struct worker_request *q, const struct layer_task *t,
+                              const char *dir, const struct unpack_result *res, struct error **err)
 {
     cleanup_free char *path = path_join(dir, "layer.json"), *list = path_join(dir, "implicit");
     cleanup_buf struct buf b = {0};
@@ -218,7 +218,7 @@ static int pipe_run(struct pipe_line *p, const char *dir, struct unpack_result *
     return r;
 }
 
-int layer_unpack(const struct request *q, const struct layer_task *t, struct source *src,
+int layer_unpack(const struct worker_request *q, const struct layer_task *t, struct source *src,
                  const char *dir, struct error **err)
 {
     struct pipe_line p = {

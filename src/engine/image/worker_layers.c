@@ -23,7 +23,7 @@ struct layer_slot {
     char *dir; /* where it is made */
 };
 struct layer_work {
-    const struct request *q;
+    const struct worker_request *q;
     const struct layer_task *tasks;
     struct layer_slot *slots;
     size_t n, running, committed;
@@ -250,7 +250,7 @@ static void work_stop(struct layer_work *w)
     free(w->slots);
 }
 
-int layers_make(const struct request *q, const struct layer_task *tasks, size_t n,
+int layers_make(const struct worker_request *q, const struct layer_task *tasks, size_t n,
                 layer_open_fn open_layer, void *arg, struct error **err)
 {
     struct layer_work w = {.q = q,
@@ -294,7 +294,7 @@ static void copy_xattrs(int from, int to)
     }
 }
 
-static int copy_attributes(const struct request *q, const struct layer_task *tasks, size_t i,
+static int copy_attributes(const struct worker_request *q, const struct layer_task *tasks, size_t i,
                            int root, const char *path, struct error **err)
 {
     cleanup_close int to = open_in_root(root, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
@@ -317,7 +317,7 @@ static int copy_attributes(const struct request *q, const struct layer_task *tas
     return 0;
 }
 
-int layer_fix_implicit(const struct request *q, const struct layer_task *tasks, size_t i,
+int layer_fix_implicit(const struct worker_request *q, const struct layer_task *tasks, size_t i,
                        const char *dir, struct error **err)
 {
     cleanup_free char *list = path_join(dir, "implicit"), *fs = path_join(dir, "fs");

@@ -19,7 +19,7 @@
 #define LINKS_MAX 8
 
 struct load {
-    const struct request *q;
+    const struct worker_request *q;
     struct map
         files; /* clean path -> path of the spooled copy, or "@" + clean path of what it links to */
     size_t members;
@@ -206,7 +206,7 @@ static void image_send(struct image_record *rec, const char *digest)
     cleanup_buf struct buf b = {0};
 
     buf_init(&b, MESSAGE_MAX);
-    message_image(&b, rec, digest);
+    worker_message_image(&b, rec, digest);
     worker_send(&b);
     image_record_fini(rec);
 }
@@ -370,7 +370,7 @@ static int oci_archive(struct load *l, struct error **err)
     return r;
 }
 
-int worker_load(const struct request *q, int fd, struct error **err)
+int worker_load(const struct worker_request *q, int fd, struct error **err)
 {
     struct load l = {.q = q};
     int r;

@@ -8,7 +8,7 @@
 #include <errno.h>
 
 struct pull {
-    const struct request *q;
+    const struct worker_request *q;
     struct image_ref ref;
     struct registry *registry;
     struct manifest manifest;
@@ -17,7 +17,7 @@ struct pull {
 };
 
 /* Documents that are here already need no second trip. */
-static bool blob_cached(const struct request *q, const char *digest, struct buf *ret)
+static bool blob_cached(const struct worker_request *q, const char *digest, struct buf *ret)
 {
     cleanup_free char *path = xasprintf("%s/images/blobs/%s", q->root, digest + strlen("sha256:"));
     char hex[65];
@@ -152,14 +152,14 @@ static int pull_image(struct pull *p, struct error **err)
             cleanup_free char *text = image_ref_text(&p->ref);
             image_strings_add(&rec.names, text);
         }
-        message_image(&b, &rec, p->top_digest);
+        worker_message_image(&b, &rec, p->top_digest);
         worker_send(&b);
     }
     image_record_fini(&rec);
     return r;
 }
 
-int worker_pull(const struct request *q, struct error **err)
+int worker_pull(const struct worker_request *q, struct error **err)
 {
     struct pull p = {.q = q};
     int r;
