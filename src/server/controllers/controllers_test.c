@@ -151,6 +151,25 @@ TEST(namespace_empties)
     bench_fini(&b);
 }
 
+TEST(hand_written_endpoints_are_mirrored)
+{
+    struct bench b;
+    json_t *all;
+
+    bench_init(&b);
+    fake_put(&b.fc, "services", "{'metadata':{'name':'db','namespace':'default'},'spec':{'ports':[{'port':5432}]}}");
+    fake_put(&b.fc, "endpoints", "{'metadata':{'name':'db','namespace':'default'},'subsets':[{'addresses':[{'ip':'192.0.2.1'}],'ports':[{'port':5432}]}]}");
+    bench_run(&b);
+    assert_int_equal(count(&b, "endpointslices.discovery.k8s.io", "default"), 2); /* kubernetes is not mirrored */
+    fake_remove(&b.fc, "endpoints", "default", "db");
+    all = fake_json("{'metadata':{'name':'db','namespace':'default'}}");
+    controller_set_change(b.set, "endpoints", CLUSTER_DELETED, all);
+    json_decref(all);
+    loop_run_once(b.loop, 0);
+    assert_int_equal(count(&b, "endpointslices.discovery.k8s.io", "default"), 1);
+    bench_fini(&b);
+}
+
 TEST(expired_token_goes)
 {
     struct bench b;

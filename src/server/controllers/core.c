@@ -7,7 +7,7 @@ static const struct controller_def *const defs[] = {
     &namespace_controller,      &service_account_controller, &node_ipam_controller, &node_lifecycle_controller,
     &taint_controller,          &csr_controller,             &token_cleaner_controller, &endpoints_controller,
     &deployment_controller,     &replicaset_controller,      &daemonset_controller, &gc_controller,
-    &pod_gc_controller,         &role_aggregation_controller,
+    &pod_gc_controller,         &role_aggregation_controller, &endpoints_mirror_controller,
 };
 #define DEFS (sizeof(defs) / sizeof(defs[0]))
 const char *controller_current_resource;

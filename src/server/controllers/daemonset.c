@@ -53,6 +53,36 @@ static int keep_revision(struct controller *c, const json_t *ds, const char *has
     return cluster_create(c->env->cluster, REVISIONS, o, NULL, err);
 }
 
+static int64_t revision_of(const json_t *r)
+{
+    return json_int_or(r, "revision", 0);
+}
+
+/* Old templates beyond revisionHistoryLimit go, the oldest first, but none that a pod still has. */
+static int trim_history(struct controller *c, const json_t *ds, const json_t *pods, const char *hash, struct error **err)
+{
+    int64_t keep = json_int_or(json_object_get(ds, "spec"), "revisionHistoryLimit", 10), n = 0;
+    cleanup_json json_t *all = cluster_list(c->env->cluster, REVISIONS, meta_namespace(ds));
+    const json_t *r, *oldest = NULL, *p;
+
+    json_each(all, i, r)
+    {
+        const char *label = strna(meta_label(r, "controller-revision-hash"));
+        bool used = streq(label, hash);
+
+        if (!meta_controlled_by(r, meta_uid(ds)))
+            continue;
+        json_each(pods, k, p)
+            used = used || streq(meta_label(p, "controller-revision-hash"), label);
+        if (used)
+            continue;
+        n++;
+        if (!oldest || revision_of(r) < revision_of(oldest))
+            oldest = r;
+    }
+    return n > keep ? cluster_remove(c->env->cluster, REVISIONS, meta_namespace(ds), meta_name(oldest), NULL, err) : 0;
+}
+
 static int write_status(struct controller *c, const json_t *ds, const struct daemon_plan *plan, struct error **err)
 {
     cleanup_json json_t *o = json_deep_copy(ds);
@@ -115,6 +145,8 @@ static enum queue_verdict reconcile(struct controller *c, const char *key)
         error_clear(&err);
         rc = apply(c, ds, &plan, hash, &err);
     }
+    if (rc == 0)
+        rc = trim_history(c, ds, pods, hash, &err);
     if (rc == 0)
         rc = write_status(c, ds, &plan, &err);
     if (plan.wait_s)
