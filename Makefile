@@ -2,7 +2,7 @@
 BUILD ?= build
 JOBS ?= 2
 PREFIX ?= /usr/local
-SKIFF = $(BUILD)/src/skiff
+SKIFF = $(BUILD)/bin/skiff
 export CCACHE_NOHASHDIR = 1
 
 .PHONY: all deps build up down reset images test test-deps test-asan unit check fuzz install bench clean format

@@ -11,7 +11,7 @@ umask 022
 export LC_ALL=C
 cd "$(dirname "$0")/.."
 dir=${IMAGES_DIR:-${BUILD:-build}/images}
-skiff=${SKIFF:-${BUILD:-build}/src/skiff}
+skiff=${SKIFF:-${BUILD:-build}/bin/skiff}
 mkdir -p "$dir"
 dir=$(cd "$dir" && pwd)
 version=4 # of the recipe below: another one means assembling anew
