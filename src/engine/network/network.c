@@ -13,6 +13,7 @@
 #define LINK_PREFIX "vsk"
 #define SUBNET_ENV "/run/flannel/subnet.env"
 #define SUBNET_ENV_MAX 4096
+#define NET_DEV_MAX (4 << 20)
 
 void network_link_name(const char *id, char out[static IFNAMSIZ])
 {
@@ -203,6 +204,7 @@ static void bridge_sysctl(const struct network *n, const char *name, const char 
 static int bridge_up(struct network *n, struct error **err)
 {
     struct rtnl_link_spec spec = {.kind = "bridge", .name = n->bridge, .up = true};
+    uint8_t mac[MAC_BYTES] = {0x02, 0x42};
     struct rtnl_link l;
     int r;
 
@@ -211,6 +213,9 @@ static int bridge_up(struct network *n, struct error **err)
         return 0;
     network_read_subnet_env(n, SUBNET_ENV); /* its MTU, and what not to masquerade */
     spec.mtu = n->mtu;
+    /* Without one of its own the bridge would take a port's, and change it as ports come and go. */
+    memcpy(mac + 2, n->subnet.ip.bytes, 4);
+    spec.mac = mac;
     if (r == -ENODEV) {
         r = rtnl_link_create(n->rtnl, &spec, err);
         if (r == 0)
@@ -398,21 +403,33 @@ int network_sweep(struct network *n, struct error **err)
     return n->subnet.bits && n->leases.n ? bridge_up(n, err) : 0;
 }
 
+/* Of our end, in /proc/net/dev, which unlike /sys is that of the namespace we are in: what we send, the pod receives. */
 int network_read_usage(const struct network *n, const char *id, struct network_usage *ret)
 {
-    static const char *const files[] = {"tx_bytes", "tx_errors", "rx_bytes", "rx_errors"};
-    uint64_t *to[] = {&ret->rx_bytes, &ret->rx_errors, &ret->tx_bytes, &ret->tx_errors}; /* the other end's view */
+    enum { RX_BYTES = 0, RX_ERRORS = 2, TX_BYTES = 8, TX_ERRORS = 10, COLUMNS = 11 };
+    cleanup_buf struct buf text = {0};
     char name[IFNAMSIZ];
+    struct str rest;
+    int r = file_read("/proc/net/dev", NET_DEV_MAX, &text, NULL);
 
     (void)n;
+    if (r < 0)
+        return r;
     network_link_name(id, name);
-    for (size_t i = 0; i < ARRAY_LEN(files); i++) {
-        cleanup_free char *path = xasprintf("/sys/class/net/%s/statistics/%s", name, files[i]);
-        cleanup_buf struct buf text = {0};
-        int r = file_read(path, 64, &text, NULL);
+    for (rest = buf_str(&text); rest.p;) {
+        struct str line = str_split(&rest, '\n'), key = str_trim(str_split(&line, ':'));
+        uint64_t v[COLUMNS] = {0};
 
-        if (r < 0 || (r = str_to_u64(str_trim(buf_str(&text)), UINT64_MAX, to[i])) < 0)
-            return r;
+        if (!str_eq_z(key, name))
+            continue;
+        for (size_t i = 0; i < COLUMNS && line.p;) {
+            struct str word = str_split(&line, ' ');
+
+            if (word.n && str_to_u64(word, UINT64_MAX, &v[i]) == 0)
+                i++;
+        }
+        *ret = (struct network_usage){v[TX_BYTES], v[TX_ERRORS], v[RX_BYTES], v[RX_ERRORS]};
+        return 0;
     }
-    return 0;
+    return -ENOENT;
 }
