@@ -59,7 +59,7 @@ static bool wanted(const struct streaming_session *s, enum channel ch)
 static void send_channel(struct streaming_session *s, enum channel ch, struct str data, bool fin)
 {
     struct conn *c = s->conn;
-    char head[2] = {(char)ch, 0};
+    char head[1] = {(char)ch};
 
     if (!c || c->ended)
         return;
@@ -67,13 +67,9 @@ static void send_channel(struct streaming_session *s, enum channel ch, struct st
         if (s->ids[ch])
             (void)spdy_data(c->spdy, s->ids[ch], data, fin);
     } else {
+        /* Only clients close channels one by one; ours end with the connection. */
         if (data.n || !fin)
             (void)ws_send(c->ws, (struct str){head, 1}, data);
-        if (fin && c->version >= 5) {
-            head[0] = (char)WS_CLOSE_CHANNEL;
-            head[1] = (char)ch;
-            (void)ws_send(c->ws, (struct str){head, 2}, STR_NULL);
-        }
     }
     conn_flush(c);
 }
