@@ -240,7 +240,21 @@ for i in $(seq 50); do [ "$(ls "$root/layers" | grep -vc empty)" = 0 ] && [ -z "
 say "removal leaves nothing" $?
 kill "$server" && wait "$server"
 say "server ended in order" $?
-grep -iE "sanitizer|runtime error" "$top/served" && say "sanitizer findings" 1
+
+# ---- mirrors, as daemon.json names them ----
+printf '{"registry-mirrors": ["mirror.invalid", "http://127.0.0.1:1", "http://%s"], "exec-opts": ["native.cgroupdriver=systemd"]}' "$reg" >"$top/daemon.json"
+"$TOOL" serve "$top/mirrored" "$top/docker2.sock" "$top/cri2.sock" "$top/daemon.json" >"$top/served2" 2>&1 &
+server=$!
+pids="$pids $server"
+for i in $(seq 100); do [ -S "$top/cri2.sock" ] && break; sleep 0.05; done
+"$TOOL" cri "$top/cri2.sock" pull plain >"$top/out" 2>&1 && "$TOOL" cri "$top/cri2.sock" status plain >"$top/out" && grep -q "docker.io/library/plain:latest" "$top/out"
+say "pull through the mirror that answers" $?
+grep -q "mirror left out.*mirror.invalid" "$top/served2"
+say "a mirror without a scheme is named" $?
+! "$TOOL" cri "$top/cri2.sock" pull plain:missing >"$top/out" 2>&1 && grep -q "failed to" "$top/out"
+say "what no mirror has" $?
+kill "$server" && wait "$server"
+grep -iE "sanitizer|runtime error" "$top/served" "$top/served2" && say "sanitizer findings" 1
 
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ]
