@@ -168,6 +168,27 @@ int tokens_request(struct tokens *t, const char *ns, const char *name, const jso
     return answer(t, request, payload, audiences, seconds, now + seconds, ret, err);
 }
 
+int tokens_node_may(struct tokens *t, const char *node, const char *ns, const char *service_account, const json_t *request,
+                    struct error **err)
+{
+    const json_t *ref = json_at(request, "spec", "boundObjectRef", NULL);
+    const char *uid = json_text_or(ref, "uid", ""), *name = json_text_or(ref, "name", "");
+    cleanup_json json_t *pod = NULL;
+
+    if (!json_is_object(ref))
+        return error_set(err, EACCES, "node requested token not bound to a pod");
+    if (!streq(json_text_or(ref, "kind", ""), "Pod") || !*name || !*uid)
+        return error_set(err, EACCES, "node requested token bound to something else than a pod with a name and a uid");
+    pod = cluster_get(t->cluster, "pods", ns, name);
+    if (!pod || !streq(meta_uid(pod), uid))
+        return error_set(err, EACCES, "node requested token bound to a pod that is not there: %s", name);
+    if (!streq(json_text_at(pod, "spec", "nodeName", NULL), node))
+        return error_set(err, EACCES, "node requested token bound to a pod scheduled on a different node");
+    if (!streq(json_text_at(pod, "spec", "serviceAccountName", NULL), service_account))
+        return error_set(err, EACCES, "node requested token of a service account that the pod does not run as");
+    return 0;
+}
+
 static bool audience_matches(const struct tokens *t, const json_t *have, const char *const *want, size_t n)
 {
     const json_t *a;

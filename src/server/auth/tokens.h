@@ -25,6 +25,10 @@ void tokens_free(struct tokens *t); /* NULL accepted */
 int tokens_request(struct tokens *t, const char *ns, const char *service_account, const json_t *request,
                    json_t **ret, struct error **err);
 
+/* Upstream's NodeRestriction for tokens: a node asks only for tokens bound to its own pods. -EACCES otherwise. */
+int tokens_node_may(struct tokens *t, const char *node, const char *ns, const char *service_account, const json_t *request,
+                    struct error **err);
+
 struct token_user { /* who a valid token is */
     char *name;     /* system:serviceaccount:NS:NAME */
     char *uid;

@@ -81,6 +81,21 @@ TEST(audience_and_garbage)
     bench_fini(&b);
 }
 
+TEST(nodes_ask_for_their_own_pods)
+{
+    struct bench b;
+    json_t *own = fake_json("{'spec':{'boundObjectRef':{'kind':'Pod','name':'p','uid':'p-uid'}}}"), *loose = fake_json("{'spec':{}}");
+
+    bench_init(&b);
+    assert_int_equal(tokens_node_may(b.t, "n", "ns", "sa", own, NULL), 0);
+    assert_int_equal(tokens_node_may(b.t, "m", "ns", "sa", own, NULL), -EACCES);
+    assert_int_equal(tokens_node_may(b.t, "n", "ns", "other", own, NULL), -EACCES);
+    assert_int_equal(tokens_node_may(b.t, "n", "ns", "sa", loose, NULL), -EACCES);
+    json_decref(own);
+    json_decref(loose);
+    bench_fini(&b);
+}
+
 TEST(refusals)
 {
     struct bench b;

@@ -22,6 +22,8 @@ static void answer_err(struct api_request *q, int r, const struct error *err)
         (void)status_set(&st, 409, "Conflict", "%s", error_message(err));
     else if (r == -EINVAL)
         (void)status_set(&st, 422, "Invalid", "%s", error_message(err));
+    else if (r == -EACCES)
+        (void)status_set(&st, 403, "Forbidden", "%s", error_message(err));
     else
         (void)status_set(&st, 500, "InternalError", "%s", error_message(err));
     answer_status(q, &st);
@@ -61,9 +63,12 @@ void handle_token(struct api_request *q, json_t *object)
 {
     cleanup_json json_t *o = object;
     cleanup_error struct error *err = NULL;
+    const char *node = user_node(&q->user);
     json_t *out = NULL;
-    int r = tokens_request(q->s->tokens, q->ns, q->name, o, &out, &err);
+    int r = node ? tokens_node_may(q->s->tokens, node, q->ns, q->name, o, &err) : 0;
 
+    if (r == 0)
+        r = tokens_request(q->s->tokens, q->ns, q->name, o, &out, &err);
     if (r < 0)
         answer_err(q, r, err);
     else
