@@ -196,8 +196,10 @@ static void run_finish(struct image_run *run)
     s->jobs_running--;
     image_trash(s, run->tmp);
     image_layers_collect(s, NULL);
-    if (!s->jobs_running) /* of workers that were killed */
+    if (!s->jobs_running) { /* of workers that failed or were killed */
         (void)dir_each(s->tmp_dir, drop_lock, NULL, NULL);
+        image_blobs_collect(s);
+    }
     while (!list_empty(&run->jobs)) {
         struct image_job *j = container_of(run->jobs.next, struct image_job, link);
         list_remove(&j->link);

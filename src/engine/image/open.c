@@ -72,9 +72,7 @@ static int sweep_blob(int dirfd, const char *name, unsigned char type, void *arg
     return 0;
 }
 
-/* Blobs are small and written before the image that names them; without an owner they are
- * leftovers. */
-static void blobs_collect(struct image_store *s)
+void image_blobs_collect(struct image_store *s)
 {
     cleanup_free char *blobs = path_join(s->images_dir, "blobs");
     struct blob_sweep b = {.store = s};
@@ -107,7 +105,7 @@ int image_store_open(struct loop *l, const struct image_config *cfg, struct imag
         (r = image_store_read(s, err)) < 0)
         goto fail;
     image_layers_collect(s, NULL);
-    blobs_collect(s);
+    image_blobs_collect(s);
     image_clean_start(s);
     *ret = s;
     return 0;

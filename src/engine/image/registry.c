@@ -153,6 +153,27 @@ int registry_curl_error(struct registry *r, CURLcode code, const char *detail, c
 }
 
 /* ---- requests ---- */
+/* docker takes any *.crt of the directory for the authority; the first is ours. */
+static int first_crt(int dirfd, const char *name, unsigned char type, void *arg)
+{
+    char **ret = arg;
+
+    if (!strends(name, ".crt"))
+        return 0;
+    *ret = xstrdup(name);
+    return 1;
+}
+
+static bool ca_file(const struct registry *r, const struct endpoint *ep, char **ret)
+{
+    cleanup_free char *dir = xasprintf("%s/%s", r->q->certs_dir, ep->host), *name = NULL;
+
+    if (dir_each(dir, first_crt, &name, NULL) != 1)
+        return false;
+    *ret = path_join(dir, name);
+    return true;
+}
+
 static int cert_file(const struct registry *r, const struct endpoint *ep, const char *name,
                      char **ret)
 {
@@ -176,7 +197,7 @@ static void setup_tls(struct registry *r, struct endpoint *ep, CURL *c)
     }
     if (!r->q->certs_dir)
         return;
-    if (cert_file(r, ep, "ca.crt", &ca))
+    if (ca_file(r, ep, &ca))
         curl_easy_setopt(c, CURLOPT_CAINFO, ca);
     if (cert_file(r, ep, "client.cert", &cert) && cert_file(r, ep, "client.key", &key)) {
         curl_easy_setopt(c, CURLOPT_SSLCERT, cert);
