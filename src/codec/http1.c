@@ -266,8 +266,18 @@ int http1_parse_response(struct str head, bool to_head, struct http1_head *ret)
 
 /* bodies */
 
-enum { CHUNK_SIZE, CHUNK_EXT, CHUNK_SIZE_LF, CHUNK_DATA, CHUNK_DATA_CR, CHUNK_DATA_LF, TRAILER, TRAILER_LINE,
-       TRAILER_LINE_LF, TRAILER_END_LF };
+enum {
+    CHUNK_SIZE,
+    CHUNK_EXT,
+    CHUNK_SIZE_LF,
+    CHUNK_DATA,
+    CHUNK_DATA_CR,
+    CHUNK_DATA_LF,
+    TRAILER,
+    TRAILER_LINE,
+    TRAILER_LINE_LF,
+    TRAILER_END_LF
+};
 
 void http1_body_init(struct http1_body *b, const struct http1_head *h)
 {

@@ -1,8 +1,8 @@
 /*
- * HTTP/1.1 messages (RFC 9112), sans-IO: heads and body framing, for servers and clients. Strict where
- * leniency lets two parties disagree about where a message ends: bare CR or LF, folded headers, white space
- * before the colon, two lengths, a length beside a transfer coding and codings other than chunked are refused.
- * Slices point into the caller's bytes.
+ * HTTP/1.1 messages (RFC 9112), sans-IO: heads and body framing, for servers and clients. Strict
+ * where leniency lets two parties disagree about where a message ends: bare CR or LF, folded
+ * headers, white space before the colon, two lengths, a length beside a transfer coding and codings
+ * other than chunked are refused. Slices point into the caller's bytes.
  */
 #pragma once
 #include "base/buf.h"
@@ -44,10 +44,12 @@ enum http1_error {
     HTTP1_VERSION = 505,
 };
 
-/* Length of the head at the front of in, blank line included; 0: more bytes are needed. *scanned (start with 0)
- * remembers how far was looked. Empty lines before a request line are part of the length. */
+/* Length of the head at the front of in, blank line included; 0: more bytes are needed. *scanned
+ * (start with 0) remembers how far was looked. Empty lines before a request line are part of the
+ * length. */
 size_t http1_head_end(struct str in, size_t *scanned);
-/* Parses a whole head. 0, or a negative enum http1_error. head_request: HTTP/1.1 answer to HEAD has no body. */
+/* Parses a whole head. 0, or a negative enum http1_error. head_request: HTTP/1.1 answer to HEAD has
+ * no body. */
 int http1_parse_request(struct str head, struct http1_head *ret);
 int http1_parse_response(struct str head, bool to_head, struct http1_head *ret);
 struct str http1_get(const struct http1_head *h, const char *name);
@@ -55,14 +57,14 @@ struct str http1_get(const struct http1_head *h, const char *name);
 /* Body decoder */
 struct http1_body {
     enum http1_framing framing;
-    uint64_t left;    /* of the length or of this chunk */
-    uint8_t state;    /* of the chunk grammar */
-    uint16_t line_n;  /* bytes of the current chunk line or of all trailers: bounded */
+    uint64_t left;   /* of the length or of this chunk */
+    uint8_t state;   /* of the chunk grammar */
+    uint16_t line_n; /* bytes of the current chunk line or of all trailers: bounded */
     bool done;
 };
 void http1_body_init(struct http1_body *b, const struct http1_head *h);
-/* Decodes a piece of in: *used bytes are consumed and *data (a slice of in, perhaps empty) is body. Call until used is
- * 0 or done. Returns 0 or -HTTP1_BAD. */
+/* Decodes a piece of in: *used bytes are consumed and *data (a slice of in, perhaps empty) is body.
+ * Call until used is 0 or done. Returns 0 or -HTTP1_BAD. */
 int http1_body_next(struct http1_body *b, struct str in, size_t *used, struct str *data);
 
 /* A name or value that may be sent: token characters; no CR, LF, NUL. */

@@ -17,11 +17,15 @@ TEST(request)
 {
     struct http1_head h;
 
-    assert_int_equal(parse("GET /a?b=c HTTP/1.1\r\nHost: x\r\nA: \t b c \r\nConnection: keep-alive, Upgrade\r\nUpgrade: spdy\r\n\r\n", &h), 0);
+    assert_int_equal(parse("GET /a?b=c HTTP/1.1\r\nHost: x\r\nA: \t b c \r\nConnection: "
+                           "keep-alive, Upgrade\r\nUpgrade: spdy\r\n\r\n",
+                           &h),
+                     0);
     assert_true(str_eq_z(h.method, "GET") && str_eq_z(h.target, "/a?b=c"));
     assert_true(str_eq_z(http1_get(&h, "a"), "b c"));
     assert_true(h.upgrade && h.keep_alive);
-    assert_int_equal(parse("\r\nPOST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello", &h), 0);
+    assert_int_equal(parse("\r\nPOST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello", &h),
+                     0);
     assert_int_equal(h.framing, HTTP1_LENGTH);
     assert_int_equal(h.length, 5);
     assert_int_equal(parse("GET / HTTP/1.0\r\n\r\n", &h), 0);
@@ -44,7 +48,8 @@ TEST(ambiguous_requests_are_refused)
         {REQ("POST / HTTP/1.1") "Content-Length : 1\r\n\r\n", 400},
         {REQ("POST / HTTP/1.1") "Transfer-Encoding: gzip, chunked\r\n\r\n", 501},
         {REQ("POST / HTTP/1.1") "Transfer-Encoding: xchunked\r\n\r\n", 501},
-        {REQ("POST / HTTP/1.1") "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n", 400},
+        {REQ("POST / HTTP/1.1") "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
+         400},
         {"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", 400},
         {REQ("GET / HTTP/1.1") "A: b\r\n c\r\n\r\n", 400},
         {REQ("GET / HTTP/1.1") " A: b\r\n\r\n", 400},
@@ -124,8 +129,17 @@ TEST(chunked)
 
 TEST(bad_chunks)
 {
-    static const char *const rows[] = {"\r\n", "g\r\n", "-1\r\n", "1\nx", "1\r\nxy", "1\r\nx\n0", "0x1\r\nx",
-                                       "ffffffffffffffffff\r\n", "0\r\n bad\r\n\r\n", "0\r\n\rx", "1 \nx"};
+    static const char *const rows[] = {"\r\n",
+                                       "g\r\n",
+                                       "-1\r\n",
+                                       "1\nx",
+                                       "1\r\nxy",
+                                       "1\r\nx\n0",
+                                       "0x1\r\nx",
+                                       "ffffffffffffffffff\r\n",
+                                       "0\r\n bad\r\n\r\n",
+                                       "0\r\n\rx",
+                                       "1 \nx"};
 
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct http1_body b = {.framing = HTTP1_CHUNKED};
@@ -143,7 +157,8 @@ TEST(response)
 
     assert_int_equal(http1_parse_response(STR("HTTP/1.1 200 OK\r\n\r\n"), false, &h), 0);
     assert_int_equal(h.framing, HTTP1_CLOSE);
-    assert_int_equal(http1_parse_response(STR("HTTP/1.1 200\r\nContent-Length: 3\r\n\r\n"), true, &h), 0);
+    assert_int_equal(
+        http1_parse_response(STR("HTTP/1.1 200\r\nContent-Length: 3\r\n\r\n"), true, &h), 0);
     assert_int_equal(h.framing, HTTP1_NONE);
     assert_int_equal(http1_parse_response(STR("HTTP/1.1 204 No Content\r\n\r\n"), false, &h), 0);
     assert_int_equal(h.framing, HTTP1_NONE);
@@ -159,7 +174,8 @@ TEST(urls)
 
     arena_init(&a, 0);
     assert_int_equal(url_parse(STR("https://[::1]:6443/x/y?q=1"), &u), 0);
-    assert_true(str_eq_z(u.host, "::1") && u.port == 6443 && str_eq_z(u.path, "/x/y") && str_eq_z(u.query, "q=1"));
+    assert_true(str_eq_z(u.host, "::1") && u.port == 6443 && str_eq_z(u.path, "/x/y") &&
+                str_eq_z(u.query, "q=1"));
     assert_int_equal(url_parse(STR("http://h"), &u), 0);
     assert_int_equal(u.port, 80);
     assert_int_equal(url_parse(STR("unix:///run/x.sock"), &u), 0);

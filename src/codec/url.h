@@ -17,11 +17,12 @@ struct url {
 /* scheme://host[:port][/path][?query]; user info and fragments are refused. -EINVAL. */
 int url_parse(struct str text, struct url *ret);
 
-/* Decodes %XX; bytes that are NUL are refused. -EINVAL. Without a '%' (or '+') the input itself comes back. */
+/* Decodes %XX; bytes that are NUL are refused. -EINVAL. Without a '%' (or '+') the input itself
+ * comes back. */
 int url_decode(struct arena *a, struct str s, bool plus_is_space, struct str *ret);
 
-/* Splits a path at '/' and decodes; empty segments are left out. -EINVAL for bad escapes and for segments that
- * are or decode to "." or "..", -E2BIG over max. */
+/* Splits a path at '/' and decodes; empty segments are left out. -EINVAL for bad escapes and for
+ * segments that are or decode to "." or "..", -E2BIG over max. */
 int url_segments(struct arena *a, struct str path, struct str *out, size_t max, size_t *ret_n);
 
 /* Next key=value of a query, undecoded. False at the end. */

@@ -68,7 +68,8 @@ void http2_client_free(struct http2_client *h)
 bool http2_client_takes(const struct http2_client *h)
 {
     return !h->goaway && nghttp2_session_check_request_allowed(h->session) &&
-           h->calls_n < nghttp2_session_get_remote_settings(h->session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
+           h->calls_n < nghttp2_session_get_remote_settings(
+                            h->session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
 }
 
 bool http2_client_idle(const struct http2_client *h)
@@ -98,7 +99,8 @@ void http2_client_drop(struct http_call *call)
     struct http2_client *h = call->conn->h2;
 
     if (nghttp2_session_get_stream_user_data(h->session, call->stream_id) == call)
-        (void)nghttp2_submit_rst_stream(h->session, NGHTTP2_FLAG_NONE, call->stream_id, NGHTTP2_CANCEL);
+        (void)nghttp2_submit_rst_stream(h->session, NGHTTP2_FLAG_NONE, call->stream_id,
+                                        NGHTTP2_CANCEL);
     unlink_call(call);
 }
 
@@ -109,7 +111,8 @@ static void complete(struct http_call *call)
     bool sent = !call->spec.stream_body || (call->upload_ended && !call->upload.n);
 
     if (!sent)
-        (void)nghttp2_submit_rst_stream(h->session, NGHTTP2_FLAG_NONE, call->stream_id, NGHTTP2_NO_ERROR);
+        (void)nghttp2_submit_rst_stream(h->session, NGHTTP2_FLAG_NONE, call->stream_id,
+                                        NGHTTP2_NO_ERROR);
     unlink_call(call);
     http_call_finish(call, NULL);
 }
@@ -148,13 +151,14 @@ static ssize_t read_out(nghttp2_session *session, int32_t id, uint8_t *p, size_t
 
 static void put(nghttp2_nv *nv, size_t *n, struct str name, struct str value)
 {
-    nv[(*n)++] = (nghttp2_nv){(uint8_t *)(uintptr_t)name.p, (uint8_t *)(uintptr_t)value.p, name.n, value.n,
-                              NGHTTP2_NV_FLAG_NONE};
+    nv[(*n)++] = (nghttp2_nv){(uint8_t *)(uintptr_t)name.p, (uint8_t *)(uintptr_t)value.p, name.n,
+                              value.n, NGHTTP2_NV_FLAG_NONE};
 }
 
 static bool left_out(struct str name)
 {
-    static const char *const names[] = {"host", "connection", "transfer-encoding", "upgrade", "keep-alive"};
+    static const char *const names[] = {"host", "connection", "transfer-encoding", "upgrade",
+                                        "keep-alive"};
 
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (str_ieq_z(name, names[i]))
@@ -162,8 +166,8 @@ static bool left_out(struct str name)
     return false;
 }
 
-/* The request was written as HTTP/1.1 text; its head is taken apart again. nghttp2 copies names and values, and
- * names must be in lower case, so they are changed in place. */
+/* The request was written as HTTP/1.1 text; its head is taken apart again. nghttp2 copies names and
+ * values, and names must be in lower case, so they are changed in place. */
 static int submit(struct http2_client *h, struct http_call *call)
 {
     nghttp2_data_provider body = {.source.ptr = call, .read_callback = read_out};
@@ -240,8 +244,8 @@ void http2_client_resume(struct http_call *call)
 
 /* responses */
 
-static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name, size_t name_n,
-                     const uint8_t *value, size_t value_n, uint8_t flags, void *arg)
+static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name,
+                     size_t name_n, const uint8_t *value, size_t value_n, uint8_t flags, void *arg)
 {
     struct http_call *call = nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
     int64_t status;
@@ -301,7 +305,8 @@ static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, v
     return 0;
 }
 
-static int on_data_chunk(nghttp2_session *session, uint8_t flags, int32_t id, const uint8_t *p, size_t n, void *arg)
+static int on_data_chunk(nghttp2_session *session, uint8_t flags, int32_t id, const uint8_t *p,
+                         size_t n, void *arg)
 {
     struct http_call *call = nghttp2_session_get_stream_user_data(session, id);
     struct http2_client *h = arg;
@@ -322,23 +327,26 @@ static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t code, 
     struct http2_client *h = arg;
 
     if (!call || !h->conn || (call->eof && code == NGHTTP2_NO_ERROR))
-        return 0; /* complete, but paused: the rest comes on resume */
+        return 0;  /* complete, but paused: the rest comes on resume */
     if (call->eof) /* an error after the end harms nobody */
         return 0;
     (void)nghttp2_session_set_stream_user_data(session, id, NULL);
     if (http_call_retry(call, code == NGHTTP2_REFUSED_STREAM))
         return 0;
     unlink_call(call);
-    http_call_fail(call, ECONNRESET, "the peer gave up the stream: %s", nghttp2_http2_strerror(code));
+    http_call_fail(call, ECONNRESET, "the peer gave up the stream: %s",
+                   nghttp2_http2_strerror(code));
     return 0;
 }
 
 /* connection */
 
-/* Delivers what came while a call was paused; tells drained uploads. False when nothing was to do. */
+/* Delivers what came while a call was paused; tells drained uploads. False when nothing was to do.
+ */
 static bool serve_one(struct http2_client *h)
 {
-    list_for(n, &h->calls) {
+    list_for(n, &h->calls)
+    {
         struct http_call *call = container_of(n, struct http_call, link);
 
         if (call->drain_due) {
@@ -424,7 +432,8 @@ void http2_client_lost(struct http2_client *h, const struct error *err)
             continue;
         unlink_call(call);
         http_call_fail(call, err && err->code ? err->code : ECONNRESET, "%s",
-                       err ? error_message(err) : "connection closed before the response was complete");
+                       err ? error_message(err)
+                           : "connection closed before the response was complete");
     }
     leave(h);
 }

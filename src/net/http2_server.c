@@ -1,4 +1,5 @@
-/* HTTP/2 below struct http_exchange: one nghttp2 session a connection, one http2_stream an exchange. */
+/* HTTP/2 below struct http_exchange: one nghttp2 session a connection, one http2_stream an
+ * exchange. */
 #include "net/http_server_private.h"
 #include "base/mem.h"
 #include <errno.h>
@@ -29,7 +30,7 @@ struct http2_stream {
     struct http_header *headers;
     size_t headers_n, headers_cap, head_bytes;
     struct str target;
-    int refuse; /* status to answer with instead of a handler */
+    int refuse;    /* status to answer with instead of a handler */
     struct buf in; /* body bytes nobody reads yet; bounded by the window */
     struct evbuffer *out;
     bool in_eof, out_eof, started, deferred, above_low, drain_due, pumping, closed;
@@ -115,8 +116,8 @@ static void add_header(struct http2_stream *st, struct str name, struct str valu
     st->headers[st->headers_n++] = (struct http_header){name, value};
 }
 
-static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name, size_t name_n,
-                     const uint8_t *value, size_t value_n, uint8_t flags, void *arg)
+static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name,
+                     size_t name_n, const uint8_t *value, size_t value_n, uint8_t flags, void *arg)
 {
     struct http2_stream *st = nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
     struct http2_conn *h = arg;
@@ -163,7 +164,8 @@ static void start(struct http2_stream *st, bool fin)
     int r;
 
     st->started = true;
-    x->headers = (struct http_headers){arena_alloc(&x->arena, sizeof *st->headers * (st->headers_n + 1)), st->headers_n};
+    x->headers = (struct http_headers){
+        arena_alloc(&x->arena, sizeof *st->headers * (st->headers_n + 1)), st->headers_n};
     if (st->headers_n)
         memcpy((void *)(uintptr_t)x->headers.v, st->headers, sizeof *st->headers * st->headers_n);
     free(TAKE(st->headers));
@@ -172,7 +174,8 @@ static void start(struct http2_stream *st, bool fin)
     length = http_headers_get(x->headers, "content-length");
     x->body_length = fin ? 0 : length.p && str_to_u64(length, INT64_MAX, &n) == 0 ? (int64_t)n : -1;
     st->in_eof = x->body_done = fin;
-    r = st->refuse ? -st->refuse : http_exchange_set_target(x, st->target.n ? st->target : STR("*"));
+    r = st->refuse ? -st->refuse
+                   : http_exchange_set_target(x, st->target.n ? st->target : STR("*"));
     if (r < 0) {
         answer(st, -r);
         return;
@@ -199,7 +202,8 @@ static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, v
     return 0;
 }
 
-static int on_data_chunk(nghttp2_session *session, uint8_t flags, int32_t id, const uint8_t *p, size_t n, void *arg)
+static int on_data_chunk(nghttp2_session *session, uint8_t flags, int32_t id, const uint8_t *p,
+                         size_t n, void *arg)
 {
     struct http2_stream *st = nghttp2_session_get_stream_user_data(session, id);
     struct http2_conn *h = arg;
@@ -270,7 +274,8 @@ void http2_stream_pump(struct http2_stream *st)
 void http2_stream_continue(struct http2_stream *st)
 {
     static const uint8_t name[] = ":status", value[] = "100";
-    nghttp2_nv nv = {(uint8_t *)(uintptr_t)name, (uint8_t *)(uintptr_t)value, 7, 3, NGHTTP2_NV_FLAG_NONE};
+    nghttp2_nv nv = {(uint8_t *)(uintptr_t)name, (uint8_t *)(uintptr_t)value, 7, 3,
+                     NGHTTP2_NV_FLAG_NONE};
 
     (void)nghttp2_submit_headers(st->h->session, NGHTTP2_FLAG_NONE, st->id, NULL, &nv, 1, NULL);
     schedule(st->h);
@@ -303,8 +308,8 @@ static ssize_t read_out(nghttp2_session *session, int32_t id, uint8_t *p, size_t
 static void put_nv(nghttp2_nv *nv, size_t *n, struct str name, struct str value)
 {
     if (*n < NV_MAX)
-        nv[(*n)++] = (nghttp2_nv){(uint8_t *)(uintptr_t)name.p, (uint8_t *)(uintptr_t)value.p, name.n, value.n,
-                                  NGHTTP2_NV_FLAG_NONE};
+        nv[(*n)++] = (nghttp2_nv){(uint8_t *)(uintptr_t)name.p, (uint8_t *)(uintptr_t)value.p,
+                                  name.n, value.n, NGHTTP2_NV_FLAG_NONE};
 }
 
 /* "Name: value\r\n" lines to pairs with lower-case names; rewrites the text. */
@@ -318,7 +323,8 @@ static void put_lines(nghttp2_nv *nv, size_t *n, struct buf *text)
         if (rest.n)
             rest.p++, rest.n--;
         name = str_split(&line, ':');
-        if (!line.p || !name.n || str_ieq_z(name, "connection") || str_ieq_z(name, "transfer-encoding"))
+        if (!line.p || !name.n || str_ieq_z(name, "connection") ||
+            str_ieq_z(name, "transfer-encoding"))
             continue;
         for (size_t i = 0; i < name.n; i++) {
             char *c = text->p + (name.p - text->p) + i;
@@ -329,8 +335,8 @@ static void put_lines(nghttp2_nv *nv, size_t *n, struct buf *text)
     }
 }
 
-void http2_stream_head(struct http2_stream *st, int status, const char *content_type, struct str extra,
-                       int64_t length, bool no_body)
+void http2_stream_head(struct http2_stream *st, int status, const char *content_type,
+                       struct str extra, int64_t length, bool no_body)
 {
     nghttp2_data_provider body = {.source.ptr = st, .read_callback = read_out};
     cleanup_buf struct buf text;
@@ -389,7 +395,8 @@ void http2_stream_end(struct http2_stream *st)
 void http2_stream_reset(struct http2_stream *st)
 {
     st->x = NULL;
-    (void)nghttp2_submit_rst_stream(st->h->session, NGHTTP2_FLAG_NONE, st->id, NGHTTP2_INTERNAL_ERROR);
+    (void)nghttp2_submit_rst_stream(st->h->session, NGHTTP2_FLAG_NONE, st->id,
+                                    NGHTTP2_INTERNAL_ERROR);
     schedule(st->h);
 }
 
@@ -398,7 +405,8 @@ void http2_stream_reset(struct http2_stream *st)
 /* The list may change under a handler, so look again from the start. */
 static bool tell_one_drain(struct http2_conn *h)
 {
-    list_for(n, &h->streams) {
+    list_for(n, &h->streams)
+    {
         struct http2_stream *st = container_of(n, struct http2_stream, link);
 
         if (!st->drain_due)
@@ -525,8 +533,7 @@ void http2_conn_free(struct http2_conn *h)
     h->closing = true;
     h->busy++;
     loop_defer_stop(&h->flush);
-    list_for(n, &h->streams)
-        detach_exchange(container_of(n, struct http2_stream, link));
+    list_for(n, &h->streams) detach_exchange(container_of(n, struct http2_stream, link));
     h->c = NULL;
     leave(h);
 }

@@ -1,4 +1,5 @@
-/* HTTP/2 between our client and our server: one connection for everything, flow control, cancelling, loss. */
+/* HTTP/2 between our client and our server: one connection for everything, flow control,
+ * cancelling, loss. */
 #include "base/test.h"
 #include "base/mem.h"
 #include "net/http_client.h"
@@ -89,16 +90,19 @@ static void on_request(struct http_exchange *x, void *arg)
     } else if (str_eq_z(path, "/break")) {
         http_abort(x);
     } else {
-        http_respond_text(x, str_eq_z(path, "/missing") ? 404 : 200, "%.*s?%.*s %s", STR_FMT(path), STR_FMT(http_query(x)),
-                          http_tls_peer(x) ? http_tls_peer(x)->cn : "-");
+        http_respond_text(x, str_eq_z(path, "/missing") ? 404 : 200, "%.*s?%.*s %s", STR_FMT(path),
+                          STR_FMT(http_query(x)), http_tls_peer(x) ? http_tls_peer(x)->cn : "-");
     }
 }
 
-static void issue(struct buf *ca_key, struct buf *ca, const char *cn, unsigned usage, struct buf *k, struct buf *c)
+static void issue(struct buf *ca_key, struct buf *ca, const char *cn, unsigned usage, struct buf *k,
+                  struct buf *c)
 {
     static const char *const ips[] = {"127.0.0.1"};
-    struct x509_sign sign = {
-        .ca_cert_pem = buf_str(ca), .ca_key_pem = buf_str(ca_key), .usages = usage, .validity_s = 3600};
+    struct x509_sign sign = {.ca_cert_pem = buf_str(ca),
+                             .ca_key_pem = buf_str(ca_key),
+                             .usages = usage,
+                             .validity_s = 3600};
     struct x509_names names = {.cn = cn, .ips = ips, .n_ips = 1};
 
     buf_init(k, 1 << 16);
@@ -122,15 +126,22 @@ static void setup(struct fixture *f, const char *server_alpn)
     assert_int_equal(x509_ca_create(buf_str(&ca_key), "ca", 3600, &ca, NULL), 0);
     issue(&ca_key, &ca, "server", X509_SERVER_AUTH, &k, &c);
     issue(&ca_key, &ca, "node", X509_CLIENT_AUTH, &ck, &cc);
-    ts = (struct tls_server_config){
-        .cert.data = buf_str(&c), .key.data = buf_str(&k), .client_ca.data = buf_str(&ca), .alpn = server_alpn};
-    tc = (struct tls_client_config){.ca.data = buf_str(&ca), .cert.data = buf_str(&cc), .key.data = buf_str(&ck)};
+    ts = (struct tls_server_config){.cert.data = buf_str(&c),
+                                    .key.data = buf_str(&k),
+                                    .client_ca.data = buf_str(&ca),
+                                    .alpn = server_alpn};
+    tc = (struct tls_client_config){
+        .ca.data = buf_str(&ca), .cert.data = buf_str(&cc), .key.data = buf_str(&ck)};
     assert_int_equal(tls_server_new(&ts, &f->ts, NULL), 0);
     assert_int_equal(tls_client_new(&tc, &f->tc, NULL), 0);
     f->s = http_server_new(f->l, &cfg);
     assert_int_equal(http_server_listen_tcp(f->s, "127.0.0.1", 0, f->ts, NULL), 0);
     (void)snprintf(url, sizeof url, "https://127.0.0.1:%u", http_server_port(f->s));
-    assert_int_equal(http_client_new(f->l, &(struct http_client_config){.base_url = url, .tls = f->tc, .http2 = true}, &f->c, NULL), 0);
+    assert_int_equal(
+        http_client_new(f->l,
+                        &(struct http_client_config){.base_url = url, .tls = f->tc, .http2 = true},
+                        &f->c, NULL),
+        0);
     buf_fini(&ca_key);
     buf_fini(&ca);
     buf_fini(&k);
@@ -195,11 +206,18 @@ static void on_upload(struct http_call *c, void *arg)
         http_call_write_end(c);
 }
 
-static struct call *start(struct fixture *f, size_t i, const char *method, const char *path, struct str body, bool collect)
+static struct call *start(struct fixture *f, size_t i, const char *method, const char *path,
+                          struct str body, bool collect)
 {
     struct call *k = &f->calls[i];
-    struct http_call_spec spec = {.method = method, .path = path, .body = body, .collect_max = collect ? 4096 : 0,
-                                  .on_data = on_data, .on_done = on_done, .arg = k, .timeout_ms = 8000};
+    struct http_call_spec spec = {.method = method,
+                                  .path = path,
+                                  .body = body,
+                                  .collect_max = collect ? 4096 : 0,
+                                  .on_data = on_data,
+                                  .on_done = on_done,
+                                  .arg = k,
+                                  .timeout_ms = 8000};
 
     free(k->body);
     *k = (struct call){.f = f};
@@ -222,7 +240,8 @@ TEST(requests_share_one_connection)
 
     setup(&f, NULL);
     for (size_t i = 0; i < CALLS; i++)
-        (void)start(&f, i, i % 2 ? "POST" : "GET", i % 2 ? "/echo" : "/path?q=1", i % 2 ? STR("abc") : STR_NULL, true);
+        (void)start(&f, i, i % 2 ? "POST" : "GET", i % 2 ? "/echo" : "/path?q=1",
+                    i % 2 ? STR("abc") : STR_NULL, true);
     for (size_t i = 0; i < CALLS; i++) {
         wait_call(&f, &f.calls[i]);
         assert_int_equal(f.calls[i].status, 200);
@@ -302,9 +321,16 @@ TEST(upload_with_back_pressure)
     setup(&f, NULL);
     k = &f.calls[0];
     *k = (struct call){.f = &f, .to_send = 16 << 20};
-    assert_int_equal(http_call_start(f.c, &(struct http_call_spec){.method = "PUT", .path = "/upload", .stream_body = true,
-                                                                   .on_drain = on_upload, .on_done = on_done,
-                                                                   .collect_max = 100, .arg = k}, &k->c, NULL), 0);
+    assert_int_equal(http_call_start(f.c,
+                                     &(struct http_call_spec){.method = "PUT",
+                                                              .path = "/upload",
+                                                              .stream_body = true,
+                                                              .on_drain = on_upload,
+                                                              .on_done = on_done,
+                                                              .collect_max = 100,
+                                                              .arg = k},
+                                     &k->c, NULL),
+                     0);
     on_upload(k->c, k);
     wait_call(&f, k);
     assert_string_equal(k->body, "16777216\n");
@@ -361,7 +387,12 @@ TEST(timeout_frees_the_stream)
     setup(&f, NULL);
     k = &f.calls[0];
     *k = (struct call){.f = &f};
-    assert_int_equal(http_call_start(f.c, &(struct http_call_spec){.path = "/never", .on_done = on_done, .timeout_ms = 80, .arg = k}, NULL, NULL), 0);
+    assert_int_equal(
+        http_call_start(f.c,
+                        &(struct http_call_spec){
+                            .path = "/never", .on_done = on_done, .timeout_ms = 80, .arg = k},
+                        NULL, NULL),
+        0);
     wait_call(&f, k);
     assert_int_equal(k->code, ETIMEDOUT);
     spin(&f, 50);

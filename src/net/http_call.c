@@ -46,7 +46,8 @@ void http_call_fail(struct http_call *call, int code, const char *fmt, ...)
     if (vasprintf(&text, fmt, ap) < 0)
         text = NULL;
     va_end(ap);
-    (void)error_set(&err, code, "%s %s%s: %s", call->method, call->client->base_url, call->path, strna(text));
+    (void)error_set(&err, code, "%s %s%s: %s", call->method, call->client->base_url, call->path,
+                    strna(text));
     http_call_finish(call, err);
     error_free(err);
 }
@@ -98,10 +99,11 @@ static void on_call_timer(struct loop_timer *t)
         return;
     }
     if (call->deadline.ns && now.ns >= call->deadline.ns) {
-        static const char *const where[] = {"waiting for a connection", "connecting", "waiting for the response",
-                                            "reading the response"};
+        static const char *const where[] = {"waiting for a connection", "connecting",
+                                            "waiting for the response", "reading the response"};
 
-        http_call_fail(call, ETIMEDOUT, "timed out while %s", call->state < CALL_DEAD ? where[call->state] : "");
+        http_call_fail(call, ETIMEDOUT, "timed out while %s",
+                       call->state < CALL_DEAD ? where[call->state] : "");
         return;
     }
     if (idle > 0 && call->state >= CALL_SENT && !call->paused &&
@@ -180,7 +182,8 @@ size_t http_call_write_pending(const struct http_call *call)
 {
     if (call->state == CALL_DEAD)
         return 0;
-    return call->upload.n + (call->conn && !call->conn->h2 ? stream_write_pending(call->conn->stream) : 0);
+    return call->upload.n +
+           (call->conn && !call->conn->h2 ? stream_write_pending(call->conn->stream) : 0);
 }
 
 void http_call_pause(struct http_call *call)
@@ -212,7 +215,8 @@ static void complete(struct http_call *call)
     struct http_client_conn *conn = call->conn;
     bool sent = !call->spec.stream_body || call->upload_ended;
 
-    http_client_conn_done(conn, conn->keep_alive && sent && stream_write_pending(conn->stream) == 0);
+    http_client_conn_done(conn,
+                          conn->keep_alive && sent && stream_write_pending(conn->stream) == 0);
     http_call_finish(call, NULL);
 }
 
@@ -291,7 +295,8 @@ bool http_call_piece(struct http_call *call, struct str piece)
     if (call->spec.collect_max) {
         if (buf_add_str(&call->body, piece) == 0)
             return true;
-        http_call_fail(call, EMSGSIZE, "the response is larger than %zu bytes", call->spec.collect_max);
+        http_call_fail(call, EMSGSIZE, "the response is larger than %zu bytes",
+                       call->spec.collect_max);
         return false;
     }
     if (call->spec.on_data)
@@ -315,7 +320,8 @@ size_t http_call_feed(struct http_call *call, struct str data)
         struct str piece;
         size_t n;
 
-        if (http1_body_next(&call->conn->body, (struct str){data.p + used, data.n - used}, &n, &piece) < 0) {
+        if (http1_body_next(&call->conn->body, (struct str){data.p + used, data.n - used}, &n,
+                            &piece) < 0) {
             http_call_fail(call, EPROTO, "the response's chunks are malformed");
             return data.n;
         }
@@ -336,7 +342,8 @@ bool http_call_retry(struct http_call *call, bool unprocessed)
 {
     struct http_client *c = call->client;
 
-    if (call->state != CALL_SENT || call->retried || (!call->idempotent && !unprocessed) || call->spec.stream_body)
+    if (call->state != CALL_SENT || call->retried || (!call->idempotent && !unprocessed) ||
+        call->spec.stream_body)
         return false;
     call->retried = true;
     release(call);
@@ -360,7 +367,8 @@ void http_call_conn_end(struct http_call *call, bool orderly, const struct error
         http_call_finish(call, err); /* says who and why already */
     else
         http_call_fail(call, err && err->code ? err->code : ECONNRESET, "%s",
-                       err ? error_message(err) : "connection closed before the response was complete");
+                       err ? error_message(err)
+                           : "connection closed before the response was complete");
 }
 
 /* start */
@@ -370,10 +378,11 @@ static void build_request(struct http_call *call, const struct http_call_spec *s
     struct http_client *c = call->client;
     struct buf *b = &call->request;
 
-    (void)buf_printf(b, "%s %s%s HTTP/1.1\r\nHost: %s\r\nUser-Agent: %s\r\n", call->method, c->prefix, call->path,
-                     c->host_header, c->user_agent);
+    (void)buf_printf(b, "%s %s%s HTTP/1.1\r\nHost: %s\r\nUser-Agent: %s\r\n", call->method,
+                     c->prefix, call->path, c->host_header, c->user_agent);
     for (size_t i = 0; i < spec->headers_n; i++)
-        (void)buf_printf(b, "%.*s: %.*s\r\n", STR_FMT(spec->headers[i].name), STR_FMT(spec->headers[i].value));
+        (void)buf_printf(b, "%.*s: %.*s\r\n", STR_FMT(spec->headers[i].name),
+                         STR_FMT(spec->headers[i].value));
     if (spec->content_type)
         (void)buf_printf(b, "Content-Type: %s\r\n", spec->content_type);
     if (spec->upgrade)
@@ -397,10 +406,13 @@ static int check_spec(const struct http_call_spec *spec, struct error **err)
         return error_set(err, EINVAL, "request path \"%s\" does not begin with '/'", strna(path));
     for (; *path; path++)
         if ((unsigned char)*path <= ' ' || *path == 0x7f || *path == '#')
-            return error_set(err, EINVAL, "request path \"%s\" holds a character that must be escaped", spec->path);
+            return error_set(err, EINVAL,
+                             "request path \"%s\" holds a character that must be escaped",
+                             spec->path);
     for (size_t i = 0; i < spec->headers_n; i++)
         if (!http1_name_ok(spec->headers[i].name) || !http1_value_ok(spec->headers[i].value))
-            return error_set(err, EINVAL, "header \"%.*s\" cannot be sent", STR_FMT(spec->headers[i].name));
+            return error_set(err, EINVAL, "header \"%.*s\" cannot be sent",
+                             STR_FMT(spec->headers[i].name));
     if (spec->method && !http1_name_ok(str_of(spec->method)))
         return error_set(err, EINVAL, "\"%s\" is not a method", spec->method);
     if (spec->upgrade && !spec->on_upgrade)
@@ -419,7 +431,8 @@ static struct http_call *call_new(struct http_client *c, const struct http_call_
     call->path = xstrdup(spec->path);
     call->to_head = streq(call->method, "HEAD");
     call->wants_upgrade = spec->upgrade != NULL;
-    call->idempotent = !call->wants_upgrade && !streq(call->method, "POST") && !streq(call->method, "PATCH");
+    call->idempotent =
+        !call->wants_upgrade && !streq(call->method, "POST") && !streq(call->method, "PATCH");
     call->upload_chunked = spec->stream_body && spec->stream_length <= 0;
     arena_init(&call->arena, 1024);
     buf_init(&call->request, BUF_UNBOUNDED);
@@ -430,8 +443,8 @@ static struct http_call *call_new(struct http_client *c, const struct http_call_
     return call;
 }
 
-int http_call_start(struct http_client *c, const struct http_call_spec *spec, struct http_call **ret,
-                    struct error **err)
+int http_call_start(struct http_client *c, const struct http_call_spec *spec,
+                    struct http_call **ret, struct error **err)
 {
     struct http_call *call;
     int r = check_spec(spec, err);

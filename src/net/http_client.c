@@ -28,7 +28,8 @@ static void reap_all(struct http_client *c)
     while (!list_empty(&c->dead_calls))
         call_destroy(container_of(c->dead_calls.next, struct http_call, link));
     while (!list_empty(&c->dead_conns)) {
-        struct http_client_conn *conn = container_of(c->dead_conns.next, struct http_client_conn, link);
+        struct http_client_conn *conn =
+            container_of(c->dead_conns.next, struct http_client_conn, link);
 
         list_remove(&conn->link);
         free(conn);
@@ -270,10 +271,14 @@ static void on_drain(struct stream *st, void *arg)
     http_client_leave(c);
 }
 
-static int conn_open(struct http_client *c, bool http2, struct http_client_conn **ret, struct error **err)
+static int conn_open(struct http_client *c, bool http2, struct http_client_conn **ret,
+                     struct error **err)
 {
-    static const struct stream_events ev = {
-        .on_open = on_open, .on_data = on_data, .on_eof = on_eof, .on_drain = on_drain, .on_close = on_close};
+    static const struct stream_events ev = {.on_open = on_open,
+                                            .on_data = on_data,
+                                            .on_eof = on_eof,
+                                            .on_drain = on_drain,
+                                            .on_close = on_close};
     struct stream_target t = {.unix_path = c->unix_path,
                               .host = c->host,
                               .port = c->port,
@@ -315,8 +320,8 @@ static struct http_client_conn *take_idle(struct http_client *c)
     return NULL;
 }
 
-/* A shared connection that may take one more call. One whose certificate was replaced, or that said goodbye,
- * is left to end with its calls. */
+/* A shared connection that may take one more call. One whose certificate was replaced, or that said
+ * goodbye, is left to end with its calls. */
 static struct http_client_conn *take_shared(struct http_client *c)
 {
     struct http_client_conn *conn = c->shared;
@@ -380,7 +385,8 @@ static int set_url(struct http_client *c, const struct http_client_config *cfg, 
     bool https;
 
     if (!cfg->base_url || url_parse(str_of(cfg->base_url), &u) < 0)
-        return error_set(err, EINVAL, "\"%s\" is not a URL such as https://10.0.0.1:6443 or unix:///run/x.sock",
+        return error_set(err, EINVAL,
+                         "\"%s\" is not a URL such as https://10.0.0.1:6443 or unix:///run/x.sock",
                          strna(cfg->base_url));
     c->base_url = xstrdup(cfg->base_url);
     if (str_eq_z(u.scheme, "unix")) {
@@ -458,7 +464,8 @@ void http_client_free(struct http_client *c)
     c->freed = true;
     while (!list_empty(&c->waiting))
         http_call_cancel(container_of(c->waiting.next, struct http_call, link));
-    list_for_safe(n, &c->busy) {
+    list_for_safe(n, &c->busy)
+    {
         struct http_client_conn *conn = container_of(n, struct http_client_conn, link);
 
         if (conn->h2)

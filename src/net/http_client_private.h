@@ -13,13 +13,13 @@ struct http_client {
     struct tls_client *tls;
     size_t connections_max, idle_max, conns_n, idle_n;
     int64_t idle_ms, connect_timeout_ms;
-    struct list idle, busy;    /* connections */
-    struct list waiting;       /* calls without a connection */
+    struct list idle, busy; /* connections */
+    struct list waiting;    /* calls without a connection */
     struct list dead_conns, dead_calls;
     struct loop_defer reap, dispatch;
     struct loop_timer idle_timer;
-    struct http_client_conn *shared;     /* HTTP/2 connection that takes new calls */
-    struct http_client_conn *trying;     /* being made, protocol not known yet */
+    struct http_client_conn *shared; /* HTTP/2 connection that takes new calls */
+    struct http_client_conn *trying; /* being made, protocol not known yet */
     unsigned depth;
     bool freed, http2;
 };
@@ -91,9 +91,9 @@ void http2_client_drop(struct http_call *call);
 void http2_client_resume(struct http_call *call);
 void http2_client_wrote(struct http_call *call); /* upload bytes or its end were added */
 /* http_call.c */
-void http_call_head(struct http_call *call);                       /* status and headers are there */
-bool http_call_piece(struct http_call *call, struct str piece);    /* false: the call is over */
-void http_call_arm(struct http_call *call); /* its timer, by deadline and silence */
+void http_call_head(struct http_call *call);                    /* status and headers are there */
+bool http_call_piece(struct http_call *call, struct str piece); /* false: the call is over */
+void http_call_arm(struct http_call *call);   /* its timer, by deadline and silence */
 void http_call_begin(struct http_call *call); /* connection is there: request goes out */
 /* Last callback and death. err may be NULL; borrowed. */
 void http_call_finish(struct http_call *call, const struct error *err);

@@ -1,4 +1,5 @@
-/* The HTTP server against curl and openssl s_client, the client against openssl s_server. Skipped without those programs. */
+/* The HTTP server against curl and openssl s_client, the client against openssl s_server. Skipped
+ * without those programs. */
 #include "base/test.h"
 #include "base/file.h"
 #include "base/mem.h"
@@ -38,7 +39,8 @@ static void on_request(struct http_exchange *x, void *arg)
             http_write(x, STR("0123456789\n"));
         http_end(x);
     } else if (str_eq_z(http_path(x), "/who")) {
-        http_respond_text(x, 200, "%s %s", p ? p->cn : "nobody", p && p->verified ? "verified" : "unverified");
+        http_respond_text(x, 200, "%s %s", p ? p->cn : "nobody",
+                          p && p->verified ? "verified" : "unverified");
     } else {
         http_add_header(x, "X-Path", "yes");
         http_respond_text(x, 200, "hello from %.*s", STR_FMT(http_path(x)));
@@ -75,15 +77,20 @@ static const char *run(struct run *r, const char *const *argv)
     return r->out;
 }
 
-#define CURL(...) run(&r, (const char *const[]){"curl", "-sS", "--noproxy", "*", "--cacert", ca, version, __VA_ARGS__, NULL})
+#define CURL(...)                                                                                  \
+    run(&r, (const char *const[]){"curl", "-sS", "--noproxy", "*", "--cacert", ca, version,        \
+                                  __VA_ARGS__, NULL})
 
 static char ca[64], cert[64], key[64];
 
-static void issue(struct buf *ca_key, struct buf *ca_cert, const char *cn, unsigned usage, struct buf *k, struct buf *c)
+static void issue(struct buf *ca_key, struct buf *ca_cert, const char *cn, unsigned usage,
+                  struct buf *k, struct buf *c)
 {
     static const char *const ips[] = {"127.0.0.1"}, *const dns[] = {"localhost"};
-    struct x509_sign sign = {
-        .ca_cert_pem = buf_str(ca_cert), .ca_key_pem = buf_str(ca_key), .usages = usage, .validity_s = 3600};
+    struct x509_sign sign = {.ca_cert_pem = buf_str(ca_cert),
+                             .ca_key_pem = buf_str(ca_key),
+                             .usages = usage,
+                             .validity_s = 3600};
     struct x509_names names = {.cn = cn, .ips = ips, .n_ips = 1, .dns = dns, .n_dns = 1};
 
     buf_init(k, 1 << 16);
@@ -194,10 +201,12 @@ TEST(s_client)
 
     begin();
     (void)snprintf(addr, sizeof addr, "127.0.0.1:%u", http_server_port(s));
-    run(&r, (const char *const[]){"openssl", "s_client", "-connect", addr, "-tls1_2", "-brief", "-CAfile", ca, NULL});
+    run(&r, (const char *const[]){"openssl", "s_client", "-connect", addr, "-tls1_2", "-brief",
+                                  "-CAfile", ca, NULL});
     assert_non_null(strstr(r.err, "TLSv1.2"));
     assert_non_null(strstr(r.err, "Verification: OK"));
-    run(&r, (const char *const[]){"openssl", "s_client", "-connect", addr, "-tls1_1", "-cipher", "ALL@SECLEVEL=0", NULL});
+    run(&r, (const char *const[]){"openssl", "s_client", "-connect", addr, "-tls1_1", "-cipher",
+                                  "ALL@SECLEVEL=0", NULL});
     assert_int_not_equal(r.status, 0);
     end(&r);
 }
@@ -230,17 +239,24 @@ TEST(client_against_s_server)
     if (pid == 0) {
         (void)freopen("/dev/null", "w", stdout);
         (void)freopen("/dev/null", "w", stderr);
-        execlp("openssl", "openssl", "s_server", "-www", "-accept", port, "-cert", server_cert, "-key", server_key, NULL);
+        execlp("openssl", "openssl", "s_server", "-www", "-accept", port, "-cert", server_cert,
+               "-key", server_key, NULL);
         _exit(127);
     }
     (void)snprintf(url, sizeof url, "https://127.0.0.1:%s", port);
     assert_int_equal(tls_client_new(&tc, &tcl, NULL), 0);
-    assert_int_equal(http_client_new(l, &(struct http_client_config){.base_url = url, .tls = tcl}, &c, NULL), 0);
+    assert_int_equal(
+        http_client_new(l, &(struct http_client_config){.base_url = url, .tls = tcl}, &c, NULL), 0);
     for (int i = 0; i < 100 && r.status != 200; i++) {
         free(r.out);
         free(r.err);
         r = (struct run){0};
-        assert_int_equal(http_call_start(c, &(struct http_call_spec){.path = "/", .collect_max = 1 << 20, .on_done = on_done, .arg = &r}, NULL, NULL), 0);
+        assert_int_equal(
+            http_call_start(c,
+                            &(struct http_call_spec){
+                                .path = "/", .collect_max = 1 << 20, .on_done = on_done, .arg = &r},
+                            NULL, NULL),
+            0);
         while (!r.done)
             loop_run_once(l, 50);
         if (r.err)

@@ -64,7 +64,8 @@ static void add_framing(struct http_exchange *x, struct buf *b, int status)
     }
 }
 
-static void send_head(struct http_exchange *x, int status, const char *content_type, struct str body)
+static void send_head(struct http_exchange *x, int status, const char *content_type,
+                      struct str body)
 {
     cleanup_buf struct buf b = {0};
 
@@ -79,7 +80,8 @@ static void send_head(struct http_exchange *x, int status, const char *content_t
         return;
     }
     buf_init(&b, 256 * 1024);
-    (void)buf_printf(&b, "HTTP/1.1 %d %s\r\n%s", status, http_status_text(status), http_date_line());
+    (void)buf_printf(&b, "HTTP/1.1 %d %s\r\n%s", status, http_status_text(status),
+                     http_date_line());
     if (content_type)
         (void)buf_printf(&b, "Content-Type: %s\r\n", content_type);
     (void)buf_add_str(&b, buf_str(&x->extra));
@@ -223,8 +225,8 @@ void http_abort(struct http_exchange *x)
     http_server_leave(s);
 }
 
-static struct stream *hand_over(struct http_exchange *x, struct buf *head, const struct stream_events *ev,
-                                void *arg)
+static struct stream *hand_over(struct http_exchange *x, struct buf *head,
+                                const struct stream_events *ev, void *arg)
 {
     struct http_conn *c = x->conn;
     struct http_server *s = c->server;
@@ -240,15 +242,16 @@ static struct stream *hand_over(struct http_exchange *x, struct buf *head, const
     return st;
 }
 
-struct stream *http_upgrade(struct http_exchange *x, const char *protocol, const struct stream_events *ev,
-                            void *arg)
+struct stream *http_upgrade(struct http_exchange *x, const char *protocol,
+                            const struct stream_events *ev, void *arg)
 {
     cleanup_buf struct buf b;
 
     if (dead(x) || x->begun || x->h2)
         return NULL;
     buf_init(&b, 128 * 1024);
-    (void)buf_printf(&b, "HTTP/1.1 101 Switching Protocols\r\n%sUpgrade: %s\r\nConnection: Upgrade\r\n",
+    (void)buf_printf(&b,
+                     "HTTP/1.1 101 Switching Protocols\r\n%sUpgrade: %s\r\nConnection: Upgrade\r\n",
                      http_date_line(), protocol);
     (void)buf_add_str(&b, buf_str(&x->extra));
     (void)buf_add_z(&b, "\r\n");
@@ -263,7 +266,8 @@ struct stream *http_hijack(struct http_exchange *x, int status, const char *cont
     if (dead(x) || x->begun || x->h2)
         return NULL;
     buf_init(&b, 128 * 1024);
-    (void)buf_printf(&b, "HTTP/1.1 %d %s\r\n%s", status, http_status_text(status), http_date_line());
+    (void)buf_printf(&b, "HTTP/1.1 %d %s\r\n%s", status, http_status_text(status),
+                     http_date_line());
     if (content_type)
         (void)buf_printf(&b, "Content-Type: %s\r\n", content_type);
     (void)buf_add_str(&b, buf_str(&x->extra));

@@ -2,7 +2,6 @@
 #include "base/mem.h"
 #include <errno.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 
@@ -214,10 +213,11 @@ void http_conn_refuse(struct http_conn *c, int status)
     const char *text = http_status_text(status);
 
     buf_init(&b, 1024);
-    (void)buf_printf(&b,
-                     "HTTP/1.1 %d %s\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %zu\r\n"
-                     "Connection: close\r\n\r\n%d %s\n",
-                     status, text, strlen(text) + 5, status, text);
+    (void)buf_printf(
+        &b,
+        "HTTP/1.1 %d %s\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %zu\r\n"
+        "Connection: close\r\n\r\n%d %s\n",
+        status, text, strlen(text) + 5, status, text);
     stream_write_str(c->stream, buf_str(&b));
     http_conn_close(c, true);
 }
@@ -431,13 +431,10 @@ static void add_conn(struct http_server *s, int fd, struct tls_server *tls)
     struct http_conn *c = xcalloc(1, sizeof *c);
     struct sockaddr_storage ss = {0};
     socklen_t n = sizeof ss;
-    int one = 1;
 
     c->server = s;
     (void)getsockname(fd, (struct sockaddr *)&ss, &n);
     c->unix_peer = ss.ss_family == AF_UNIX;
-    if (!c->unix_peer)
-        (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     c->stream = tls ? stream_new_tls(s->loop, fd, tls, s->cfg.head_timeout_ms, &ev, c)
                     : stream_new_fd(s->loop, fd, &ev, c);
     list_add_tail(&s->conns, &c->link);
@@ -489,8 +486,8 @@ static int listener_slot(struct http_server *s, struct http_listener **ret, stru
     return 0;
 }
 
-int http_server_listen_tcp(struct http_server *s, const char *address, uint16_t port, struct tls_server *tls,
-                           struct error **err)
+int http_server_listen_tcp(struct http_server *s, const char *address, uint16_t port,
+                           struct tls_server *tls, struct error **err)
 {
     struct http_listener *hl = NULL;
     int r = listener_slot(s, &hl, err);
@@ -506,7 +503,8 @@ int http_server_listen_tcp(struct http_server *s, const char *address, uint16_t 
     return 0;
 }
 
-int http_server_listen_unix(struct http_server *s, const char *path, unsigned mode, struct error **err)
+int http_server_listen_unix(struct http_server *s, const char *path, unsigned mode,
+                            struct error **err)
 {
     struct http_listener *hl = NULL;
     int r = listener_slot(s, &hl, err);
@@ -551,7 +549,8 @@ void http_server_drain(struct http_server *s)
 {
     s->draining = true;
     close_listeners(s);
-    list_for_safe(n, &s->conns) {
+    list_for_safe(n, &s->conns)
+    {
         struct http_conn *c = container_of(n, struct http_conn, link);
 
         if (c->h2)

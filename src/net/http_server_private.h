@@ -116,8 +116,8 @@ void http2_conn_goaway(struct http2_conn *h);
 void http2_stream_pump(struct http2_stream *st); /* body bytes kept for a reader who is there now */
 void http2_stream_continue(struct http2_stream *st);
 /* Head of the response; no_body: ends with it. */
-void http2_stream_head(struct http2_stream *st, int status, const char *content_type, struct str extra,
-                       int64_t length, bool no_body);
+void http2_stream_head(struct http2_stream *st, int status, const char *content_type,
+                       struct str extra, int64_t length, bool no_body);
 void http2_stream_write(struct http2_stream *st, struct str data);
 size_t http2_stream_pending(const struct http2_stream *st);
 void http2_stream_end(struct http2_stream *st);

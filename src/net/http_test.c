@@ -1,4 +1,5 @@
-/* HTTP server and client against one another, plain, TLS and unix; certificates come from net/x509. */
+/* HTTP server and client against one another, plain, TLS and unix; certificates come from net/x509.
+ */
 #include "base/test.h"
 #include "base/file.h"
 #include "base/mem.h"
@@ -64,7 +65,8 @@ static void wait_for(struct loop *l, const bool *flag)
     assert_true(*flag);
 }
 
-static void get(struct fixture *f, const char *method, const char *path, struct str body, struct outcome *o)
+static void get(struct fixture *f, const char *method, const char *path, struct str body,
+                struct outcome *o)
 {
     struct http_call_spec spec = {.method = method,
                                   .path = path,
@@ -121,10 +123,12 @@ static void setup_plain(struct fixture *f)
     f->s = http_server_new(f->l, &cfg);
     assert_int_equal(http_server_listen_tcp(f->s, "127.0.0.1", 0, NULL, NULL), 0);
     (void)snprintf(url, sizeof url, "http://127.0.0.1:%u", http_server_port(f->s));
-    assert_int_equal(http_client_new(f->l, &(struct http_client_config){.base_url = url}, &f->c, NULL), 0);
+    assert_int_equal(
+        http_client_new(f->l, &(struct http_client_config){.base_url = url}, &f->c, NULL), 0);
 }
 
-static void issue(struct fixture *f, const char *cn, unsigned usage, struct buf *key, struct buf *cert)
+static void issue(struct fixture *f, const char *cn, unsigned usage, struct buf *key,
+                  struct buf *cert)
 {
     static const char *const ips[] = {"127.0.0.1"};
     static const char *const orgs[] = {"system:nodes"};
@@ -203,8 +207,8 @@ static void teardown(struct fixture *f)
     buf_fini(&f->client_cert);
 }
 
-static void expect(struct fixture *f, const char *method, const char *path, struct str body, int status,
-                   const char *text)
+static void expect(struct fixture *f, const char *method, const char *path, struct str body,
+                   int status, const char *text)
 {
     struct outcome o = {0};
 
@@ -257,7 +261,8 @@ TEST(timeout)
 {
     struct fixture f = {0};
     struct outcome o = {0};
-    struct http_call_spec spec = {.path = "/never", .on_done = on_done, .timeout_ms = 50, .arg = &o};
+    struct http_call_spec spec = {
+        .path = "/never", .on_done = on_done, .timeout_ms = 50, .arg = &o};
 
     setup_plain(&f);
     assert_int_equal(http_call_start(f.c, &spec, NULL, NULL), 0);

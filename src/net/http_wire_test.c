@@ -1,4 +1,5 @@
-/* HTTP server and client against hand-written bytes: protocol errors, slow and vanishing peers, back pressure, upgrades. */
+/* HTTP server and client against hand-written bytes: protocol errors, slow and vanishing peers,
+ * back pressure, upgrades. */
 #include "base/test.h"
 #include "base/mem.h"
 #include "net/http_client.h"
@@ -223,11 +224,15 @@ TEST(pipelined_in_order)
     const char *got;
 
     setup(&f, (struct http_server_config){0});
-    got = say(&f, GET("/one") "\r\n" GET("/body") "Content-Length: 4\r\n\r\nbodyPOST /two HTTP/1.1\r\nHost: x\r\nContent-Length: 3"
-                  "\r\n\r\nxyz" GET("/three") "Connection: close\r\n\r\n" GET("/never") "\r\n");
+    got = say(&f, GET("/one") "\r\n" GET(
+                      "/body") "Content-Length: 4\r\n\r\nbodyPOST /two HTTP/1.1\r\nHost: "
+                               "x\r\nContent-Length: 3"
+                               "\r\n\r\nxyz" GET("/three") "Connection: close\r\n\r\n" GET(
+                                   "/never") "\r\n");
     assert_int_equal(f.requests, 4);
     assert_non_null(strstr(got, "/three"));
-    assert_true(strstr(got, "/one") < strstr(got, "\r\n\r\nbody") && strstr(got, "\r\n\r\nbody") < strstr(got, "/two"));
+    assert_true(strstr(got, "/one") < strstr(got, "\r\n\r\nbody") &&
+                strstr(got, "\r\n\r\nbody") < strstr(got, "/two"));
     assert_null(strstr(got, "/never"));
     assert_true(f.raw.closed);
     teardown(&f);
@@ -240,7 +245,9 @@ TEST(http_1_0_and_continue)
     setup(&f, (struct http_server_config){0});
     assert_non_null(strstr(say(&f, "GET /x HTTP/1.0\r\n\r\n"), "Connection: close"));
     assert_true(f.raw.closed);
-    assert_non_null(strstr(say(&f, GET("/body") "Content-Length: 2\r\nExpect: 100-continue\r\n\r\n"), "HTTP/1.1 100 Continue"));
+    assert_non_null(
+        strstr(say(&f, GET("/body") "Content-Length: 2\r\nExpect: 100-continue\r\n\r\n"),
+               "HTTP/1.1 100 Continue"));
     stream_write_str(f.raw.s, STR("ok"));
     spin(&f, 50);
     assert_non_null(strstr(f.raw.got.p, "\r\n\r\nok"));
@@ -434,7 +441,8 @@ static void on_upload(struct http_call *c, void *arg)
         http_call_write_end(c);
 }
 
-static void on_upgrade(struct http_call *c, struct stream *s, const struct http_response *r, void *arg)
+static void on_upgrade(struct http_call *c, struct stream *s, const struct http_response *r,
+                       void *arg)
 {
     struct outcome *o = arg;
 
@@ -455,7 +463,8 @@ static struct http_client *client(struct fixture *f)
     char url[64];
 
     (void)snprintf(url, sizeof url, "http://127.0.0.1:%u", http_server_port(f->s));
-    assert_int_equal(http_client_new(f->l, &(struct http_client_config){.base_url = url}, &c, NULL), 0);
+    assert_int_equal(http_client_new(f->l, &(struct http_client_config){.base_url = url}, &c, NULL),
+                     0);
     return c;
 }
 
@@ -477,9 +486,13 @@ TEST(upload_with_back_pressure)
     setup(&f, (struct http_server_config){0});
     c = client(&f);
     assert_int_equal(http_call_start(c,
-                                     &(struct http_call_spec){.method = "POST", .path = "/pieces", .stream_body = true,
-                                                              .on_drain = on_upload, .on_done = on_done,
-                                                              .collect_max = 100, .arg = &o},
+                                     &(struct http_call_spec){.method = "POST",
+                                                              .path = "/pieces",
+                                                              .stream_body = true,
+                                                              .on_drain = on_upload,
+                                                              .on_done = on_done,
+                                                              .collect_max = 100,
+                                                              .arg = &o},
                                      &o.call, NULL),
                      0);
     on_upload(o.call, &o);
@@ -500,11 +513,12 @@ TEST(paused_call_stops_the_peer)
     setup(&f, (struct http_server_config){0});
     f.to_send = 32 << 20;
     c = client(&f);
-    assert_int_equal(http_call_start(c,
-                                     &(struct http_call_spec){.path = "/big", .on_data = on_call_data,
-                                                              .on_done = on_done, .arg = &o},
-                                     &o.call, NULL),
-                     0);
+    assert_int_equal(
+        http_call_start(c,
+                        &(struct http_call_spec){
+                            .path = "/big", .on_data = on_call_data, .on_done = on_done, .arg = &o},
+                        &o.call, NULL),
+        0);
     spin(&f, 200);
     assert_true(o.in > 0 && o.in < 1 << 20);
     assert_true(f.to_send > 0);
@@ -528,8 +542,11 @@ TEST(client_upgrade)
     c = client(&f);
     buf_init(&o.got, 100);
     assert_int_equal(http_call_start(c,
-                                     &(struct http_call_spec){.path = "/upgrade", .upgrade = "echo",
-                                                              .on_upgrade = on_upgrade, .on_done = on_done, .arg = &o},
+                                     &(struct http_call_spec){.path = "/upgrade",
+                                                              .upgrade = "echo",
+                                                              .on_upgrade = on_upgrade,
+                                                              .on_done = on_done,
+                                                              .arg = &o},
                                      NULL, NULL),
                      0);
     spin(&f, 50);
@@ -549,7 +566,10 @@ TEST(cancel_aborts_the_exchange)
 
     setup(&f, (struct http_server_config){0});
     c = client(&f);
-    assert_int_equal(http_call_start(c, &(struct http_call_spec){.path = "/hold", .on_done = on_done, .arg = &o}, &o.call, NULL), 0);
+    assert_int_equal(
+        http_call_start(c, &(struct http_call_spec){.path = "/hold", .on_done = on_done, .arg = &o},
+                        &o.call, NULL),
+        0);
     spin(&f, 50);
     assert_non_null(f.held);
     http_call_cancel(o.call);

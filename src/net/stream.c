@@ -62,8 +62,8 @@ void stream_attach_fds(struct stream *s, int read_fd, int write_fd)
     }
 }
 
-struct stream *stream_new_fds(struct loop *l, int read_fd, int write_fd, const struct stream_events *ev,
-                              void *arg)
+struct stream *stream_new_fds(struct loop *l, int read_fd, int write_fd,
+                              const struct stream_events *ev, void *arg)
 {
     struct stream *s = stream_alloc(l, ev, arg);
 
@@ -270,7 +270,8 @@ void stream_update_events(struct stream *s)
 
 /* reading */
 
-/* One read: > 0 bytes, 0 end of file, -EAGAIN, or another negative errno with s->error-to-be in *err. */
+/* One read: > 0 bytes, 0 end of file, -EAGAIN, or another negative errno with s->error-to-be in
+ * *err. */
 static ssize_t read_once(struct stream *s, char *p, size_t n, struct error **err)
 {
     ssize_t r;
@@ -301,7 +302,8 @@ static ssize_t read_once(struct stream *s, char *p, size_t n, struct error **err
     }
 }
 
-/* Offers bytes; what is not taken is kept in s->in. False when the stream is gone or its owner changed his mind. */
+/* Offers bytes; what is not taken is kept in s->in. False when the stream is gone or its owner
+ * changed his mind. */
 static bool offer(struct stream *s, const char *p, size_t n)
 {
     size_t taken;

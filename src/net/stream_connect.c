@@ -49,6 +49,17 @@ char *stream_address_text(int fd, bool peer)
     return sockaddr_text(&ss);
 }
 
+void stream_tune_tcp(int fd)
+{
+    int one = 1, idle = 30, interval = 15, count = 4;
+
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof one);
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle);
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof interval);
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof count);
+}
+
 /* First address of a name in /etc/hosts as text; NULL when it is not there. */
 static char *hosts_lookup(const char *name)
 {
@@ -80,9 +91,11 @@ static char *hosts_lookup(const char *name)
     return ret;
 }
 
-static int parse_numeric(const char *host, uint16_t port, struct sockaddr_storage *ss, socklen_t *len)
+static int parse_numeric(const char *host, uint16_t port, struct sockaddr_storage *ss,
+                         socklen_t *len)
 {
-    struct addrinfo hints = {.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV, .ai_socktype = SOCK_STREAM};
+    struct addrinfo hints = {.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV,
+                             .ai_socktype = SOCK_STREAM};
     struct addrinfo *ai = NULL;
     char service[8];
 
@@ -120,9 +133,10 @@ static int resolve(const struct stream_target *t, struct sockaddr_storage *ss, s
         found = xstrdup("127.0.0.1");
     if (found && parse_numeric(found, t->port, ss, len) == 0)
         return 0;
-    return error_set(err, ENOENT,
-                     "dial tcp: lookup %s: no such host (use an address or add the name to /etc/hosts)",
-                     t->host);
+    return error_set(
+        err, ENOENT,
+        "dial tcp: lookup %s: no such host (use an address or add the name to /etc/hosts)",
+        t->host);
 }
 
 static void on_connect_timeout(struct loop_timer *t)
@@ -210,7 +224,7 @@ int stream_connect(struct loop *l, const struct stream_target *t, const struct s
     struct sockaddr_storage ss = {0};
     socklen_t len = 0;
     struct stream *s;
-    int fd, one = 1, r = resolve(t, &ss, &len, err);
+    int fd, r = resolve(t, &ss, &len, err);
 
     if (r < 0)
         return r;
@@ -218,7 +232,7 @@ int stream_connect(struct loop *l, const struct stream_target *t, const struct s
     if (fd < 0)
         return error_set_errno(err, errno, "socket");
     if (!t->unix_path)
-        (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+        stream_tune_tcp(fd);
     s = stream_alloc(l, ev, arg);
     s->state = STREAM_CONNECTING;
     if (t->unix_path) {

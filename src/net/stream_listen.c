@@ -64,6 +64,8 @@ static void on_acceptable(struct loop_io *io, unsigned events)
             }
             break;
         }
+        if (!sl->unix_path)
+            stream_tune_tcp(fd);
         peer = stream_address_text(fd, true);
         sl->fn(sl, fd, peer, sl->arg);
     }
@@ -120,8 +122,8 @@ static int bind_tcp(const char *address, uint16_t port, struct error **err)
                                              : strerror(code));
 }
 
-int stream_listen_tcp(struct loop *l, const char *address, uint16_t port, stream_accept_fn fn, void *arg,
-                      struct stream_listener **ret, struct error **err)
+int stream_listen_tcp(struct loop *l, const char *address, uint16_t port, stream_accept_fn fn,
+                      void *arg, struct stream_listener **ret, struct error **err)
 {
     struct sockaddr_storage ss = {0};
     socklen_t n = sizeof ss;
@@ -142,7 +144,8 @@ int stream_listen_tcp(struct loop *l, const char *address, uint16_t port, stream
 static bool unix_alive(const struct sockaddr_un *un)
 {
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    bool alive = fd >= 0 && (connect(fd, (const struct sockaddr *)un, sizeof *un) == 0 || errno == EAGAIN);
+    bool alive =
+        fd >= 0 && (connect(fd, (const struct sockaddr *)un, sizeof *un) == 0 || errno == EAGAIN);
 
     if (fd >= 0)
         (void)close(fd);
@@ -155,9 +158,11 @@ static int bind_unix(int fd, const struct sockaddr_un *un, unsigned mode, struct
 
     if (lstat(un->sun_path, &st) == 0) {
         if (!S_ISSOCK(st.st_mode))
-            return error_set(err, EEXIST, "listen unix %s: the path exists and is not a socket", un->sun_path);
+            return error_set(err, EEXIST, "listen unix %s: the path exists and is not a socket",
+                             un->sun_path);
         if (unix_alive(un))
-            return error_set(err, EADDRINUSE, "listen unix %s: another process is serving there", un->sun_path);
+            return error_set(err, EADDRINUSE, "listen unix %s: another process is serving there",
+                             un->sun_path);
         (void)unlink(un->sun_path);
     }
     /* The mode is in place before anybody can connect: listen comes last. */
@@ -167,8 +172,8 @@ static int bind_unix(int fd, const struct sockaddr_un *un, unsigned mode, struct
     return 0;
 }
 
-int stream_listen_unix(struct loop *l, const char *path, unsigned mode, stream_accept_fn fn, void *arg,
-                       struct stream_listener **ret, struct error **err)
+int stream_listen_unix(struct loop *l, const char *path, unsigned mode, stream_accept_fn fn,
+                       void *arg, struct stream_listener **ret, struct error **err)
 {
     struct sockaddr_un un = {.sun_family = AF_UNIX};
     cleanup_close int fd = -1;

@@ -187,11 +187,16 @@ TEST(connect_errors)
     struct end a;
 
     end_init(&a);
-    assert_int_equal(stream_connect(l, &(struct stream_target){.unix_path = "/nonexistent/x.sock"}, &events, &a, &a.s, NULL), 0);
+    assert_int_equal(stream_connect(l, &(struct stream_target){.unix_path = "/nonexistent/x.sock"},
+                                    &events, &a, &a.s, NULL),
+                     0);
     until(l, &a.closed);
     assert_int_equal(a.code, ENOENT);
     assert_string_equal(a.error, "dial unix /nonexistent/x.sock: no such socket");
-    assert_int_equal(stream_connect(l, &(struct stream_target){.host = "no.such.host.invalid", .port = 1}, &events, &a, &a.s, &err), -ENOENT);
+    assert_int_equal(
+        stream_connect(l, &(struct stream_target){.host = "no.such.host.invalid", .port = 1},
+                       &events, &a, &a.s, &err),
+        -ENOENT);
     assert_non_null(strstr(error_message(err), "no such host"));
     error_free(err);
     end_fini(&a);
@@ -254,8 +259,10 @@ static void pki_issue(struct pki *p, const char *cn, unsigned usage)
 {
     static const char *const ips[] = {"127.0.0.1"};
     static const char *const orgs[] = {"one", "two"};
-    struct x509_sign sign = {
-        .ca_cert_pem = buf_str(&p->ca), .ca_key_pem = buf_str(&p->ca_key), .usages = usage, .validity_s = 3600};
+    struct x509_sign sign = {.ca_cert_pem = buf_str(&p->ca),
+                             .ca_key_pem = buf_str(&p->ca_key),
+                             .usages = usage,
+                             .validity_s = 3600};
     struct x509_names names = {.cn = cn, .orgs = orgs, .n_orgs = 2, .ips = ips, .n_ips = 1};
 
     buf_renew(&p->key);
@@ -299,8 +306,9 @@ static void dial(struct tls_fixture *f, struct tls_client *tc, struct end *e)
 
 static void tls_setup(struct tls_fixture *f, struct pki *p)
 {
-    struct tls_server_config cfg = {
-        .cert.data = buf_str(&p->cert), .key.data = buf_str(&p->key), .client_ca.data = buf_str(&p->ca)};
+    struct tls_server_config cfg = {.cert.data = buf_str(&p->cert),
+                                    .key.data = buf_str(&p->key),
+                                    .client_ca.data = buf_str(&p->ca)};
 
     *f = (struct tls_fixture){.l = loop_new()};
     end_init(&f->served);
@@ -471,7 +479,8 @@ TEST(tls_against_plain_and_silence)
     end_fini(&e);
     end_init(&e);
     tc = client_of(&p, NULL);
-    assert_int_equal(stream_connect(f.l, &t, &events, &e, &e.s, NULL), 0); /* says nothing: handshake deadline */
+    assert_int_equal(stream_connect(f.l, &t, &events, &e, &e.s, NULL),
+                     0); /* says nothing: handshake deadline */
     spin(f.l, 30);
     until(f.l, &f.served.closed);
     assert_int_equal(f.served.code, ETIMEDOUT);

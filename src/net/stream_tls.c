@@ -60,10 +60,12 @@ struct error *stream_tls_error(struct stream *s, int ssl_error, const char *what
     else if (reason == SSL_R_WRONG_VERSION_NUMBER || reason == SSL_R_HTTP_REQUEST)
         (void)error_set(&err, EPROTO, "%s: tls: the peer does not speak TLS", name);
     else if (reason > SSL_AD_REASON_OFFSET)
-        (void)error_set(&err, EPROTO, "%s: remote error: tls: %s", name, ERR_reason_error_string(e));
+        (void)error_set(&err, EPROTO, "%s: remote error: tls: %s", name,
+                        ERR_reason_error_string(e));
     else
         (void)error_set(&err, EPROTO, "%s: tls: %s", name,
-                        e && ERR_reason_error_string(e) ? ERR_reason_error_string(e) : "protocol error");
+                        e && ERR_reason_error_string(e) ? ERR_reason_error_string(e)
+                                                        : "protocol error");
     return err;
 }
 

@@ -98,8 +98,9 @@ static bool slot_changed(const struct pem_slot *s)
 
     if (!s->path || stat(s->path, &st) < 0)
         return false;
-    return st.st_mtim.tv_sec != s->seen.st_mtim.tv_sec || st.st_mtim.tv_nsec != s->seen.st_mtim.tv_nsec ||
-           st.st_size != s->seen.st_size || st.st_ino != s->seen.st_ino;
+    return st.st_mtim.tv_sec != s->seen.st_mtim.tv_sec ||
+           st.st_mtim.tv_nsec != s->seen.st_mtim.tv_nsec || st.st_size != s->seen.st_size ||
+           st.st_ino != s->seen.st_ino;
 }
 
 /* Text of a slot as a BIO over *hold. */
@@ -138,7 +139,8 @@ static struct wall asn1_wall(const ASN1_TIME *t)
     return (struct wall){(int64_t)timegm(&tm) * NSEC_PER_SEC};
 }
 
-static int use_chain(struct tls_context *c, SSL_CTX *ctx, BIO *bio, const char *path, struct error **err)
+static int use_chain(struct tls_context *c, SSL_CTX *ctx, BIO *bio, const char *path,
+                     struct error **err)
 {
     X509 *x = PEM_read_bio_X509(bio, NULL, no_passphrase, NULL);
 
@@ -167,7 +169,8 @@ static int use_key(SSL_CTX *ctx, BIO *bio, const char *path, struct error **err)
     return ok ? 0 : set_ssl_error(err, EINVAL, "private key", path);
 }
 
-static int use_ca(struct tls_context *c, SSL_CTX *ctx, BIO *bio, const char *path, struct error **err)
+static int use_ca(struct tls_context *c, SSL_CTX *ctx, BIO *bio, const char *path,
+                  struct error **err)
 {
     X509_STORE *store = SSL_CTX_get_cert_store(ctx);
     size_t n = 0;
@@ -210,7 +213,8 @@ static int load_slot(struct tls_context *c, SSL_CTX *ctx, int kind, struct error
 
 /* contexts */
 
-/* Remembers the first thing wrong, and lets the handshake go on: who the client is gets decided above. */
+/* Remembers the first thing wrong, and lets the handshake go on: who the client is gets decided
+ * above. */
 static int verify_record(int ok, X509_STORE_CTX *store)
 {
     SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
@@ -243,7 +247,8 @@ static int verify_note_names(int ok, X509_STORE_CTX *store)
     int e = X509_STORE_CTX_get_error(store);
     X509 *cert = X509_STORE_CTX_get0_cert(store);
 
-    if (!ok && ssl && cert && (e == X509_V_ERR_HOSTNAME_MISMATCH || e == X509_V_ERR_IP_ADDRESS_MISMATCH) &&
+    if (!ok && ssl && cert &&
+        (e == X509_V_ERR_HOSTNAME_MISMATCH || e == X509_V_ERR_IP_ADDRESS_MISMATCH) &&
         !SSL_get_ex_data(ssl, names_index))
         (void)SSL_set_ex_data(ssl, names_index, names_text(cert));
     return ok;
@@ -267,15 +272,15 @@ const char *tls_verify_error(SSL *ssl)
     return e == X509_V_OK ? NULL : X509_verify_cert_error_string((long)e);
 }
 
-static int select_alpn(SSL *ssl, const unsigned char **out, unsigned char *outlen, const unsigned char *in,
-                       unsigned inlen, void *arg)
+static int select_alpn(SSL *ssl, const unsigned char **out, unsigned char *outlen,
+                       const unsigned char *in, unsigned inlen, void *arg)
 {
     struct tls_context *c = arg;
     unsigned char *chosen = NULL;
 
     (void)ssl;
-    if (!c->alpn_n || SSL_select_next_proto(&chosen, outlen, c->alpn, (unsigned)c->alpn_n, in, inlen) !=
-                          OPENSSL_NPN_NEGOTIATED)
+    if (!c->alpn_n || SSL_select_next_proto(&chosen, outlen, c->alpn, (unsigned)c->alpn_n, in,
+                                            inlen) != OPENSSL_NPN_NEGOTIATED)
         return SSL_TLSEXT_ERR_NOACK;
     *out = chosen;
     return SSL_TLSEXT_ERR_OK;
@@ -291,7 +296,8 @@ static SSL_CTX *ctx_base(struct tls_context *c)
     (void)SSL_CTX_set_cipher_list(ctx, "ECDHE+AESGCM:ECDHE+CHACHA20");
     (void)SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
                                     SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-    (void)SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_NO_TICKET);
+    (void)SSL_CTX_set_options(ctx,
+                              SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_NO_TICKET);
     (void)SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
     (void)SSL_CTX_set_num_tickets(ctx, 0);
     SSL_CTX_set_default_passwd_cb(ctx, no_passphrase);
@@ -316,7 +322,8 @@ static int ctx_fill(struct tls_context *c, SSL_CTX *ctx, struct error **err)
     else if (r == 0 && !c->server && !c->insecure)
         (void)SSL_CTX_set_default_verify_paths(ctx);
     if (c->server)
-        SSL_CTX_set_verify(ctx, slot_empty(&c->pem[PEM_CA]) ? SSL_VERIFY_NONE : SSL_VERIFY_PEER, verify_record);
+        SSL_CTX_set_verify(ctx, slot_empty(&c->pem[PEM_CA]) ? SSL_VERIFY_NONE : SSL_VERIFY_PEER,
+                           verify_record);
     else
         SSL_CTX_set_verify(ctx, c->insecure ? SSL_VERIFY_NONE : SSL_VERIFY_PEER, verify_note_names);
     return r;
@@ -341,7 +348,8 @@ static int context_build(struct tls_context *c, struct error **err)
     return 0;
 }
 
-static int context_load(struct tls_context *c, const struct tls_pem *const pems[PEM_KINDS], struct error **err)
+static int context_load(struct tls_context *c, const struct tls_pem *const pems[PEM_KINDS],
+                        struct error **err)
 {
     struct pem_slot old[PEM_KINDS];
     struct wall not_after = c->not_after;
@@ -395,7 +403,8 @@ static void alpn_wire(struct tls_context *c, const char *list)
 
 int tls_server_reload(struct tls_server *t, const struct tls_server_config *cfg, struct error **err)
 {
-    return context_load(&t->c, (const struct tls_pem *const[]){&cfg->cert, &cfg->key, &cfg->client_ca}, err);
+    return context_load(
+        &t->c, (const struct tls_pem *const[]){&cfg->cert, &cfg->key, &cfg->client_ca}, err);
 }
 
 int tls_server_new(const struct tls_server_config *cfg, struct tls_server **ret, struct error **err)
