@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A small registry that misbehaves on demand, for image_test.sh.
 
-usage: image_registry.py OCI-ARCHIVE PORT-FILE LOG-FILE
+usage: image_registry.py OCI-ARCHIVE PORT-FILE LOG-FILE [ADDRESS CERTIFICATE KEY]    (with TLS)
 Serves the archive's image as any repository; the repository's name says what goes wrong:
   plain      nothing                       cut        each answer breaks off after a third of what is left
   norange    breaks off and ignores Range  wrongrange breaks off and answers another range than asked for
@@ -12,9 +12,10 @@ Serves the archive's image as any repository; the repository's name says what go
   badmanifest another digest than the header announces        denied     401 whatever is sent
   five       500 twice, then fine          junk       a manifest that is no JSON
 """
-import base64, collections, hashlib, http.server, json, platform, sys, tarfile, threading, time
+import base64, collections, hashlib, http.server, json, os, platform, ssl, sys, tarfile, time
 
 archive, port_file, log_file = sys.argv[1:4]
+address, certificate, key = sys.argv[4:7] if len(sys.argv) > 4 else ("127.0.0.1", None, None)
 tar = tarfile.open(archive)
 blobs = {m.name.split("/")[-1]: tar.extractfile(m).read() for m in tar.getmembers() if m.isfile() and "blobs/" in m.name}
 manifest_hex = json.load(tar.extractfile("./index.json"))["manifests"][0]["digest"].split(":")[1]
@@ -124,10 +125,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.close_connection = True
 
 
-server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+server = http.server.ThreadingHTTPServer((address, 0), Handler)
 server.daemon_threads = True
+if certificate:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
 with open(port_file + ".part", "w") as f:
     f.write(str(server.server_port))
-import os
 os.rename(port_file + ".part", port_file)
 server.serve_forever()

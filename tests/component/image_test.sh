@@ -254,6 +254,32 @@ say "a mirror without a scheme is named" $?
 ! "$TOOL" cri "$top/cri2.sock" pull plain:missing >"$top/out" 2>&1 && grep -q "failed to" "$top/out"
 say "what no mirror has" $?
 kill "$server" && wait "$server"
+# ---- TLS, away from loopback, in a network namespace of its own ----
+cat >"$top/tls.sh" <<'END'
+set -u
+ip link set lo up && ip addr add 10.98.0.1/32 dev lo || exit 1
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=registry -addext subjectAltName=IP:10.98.0.1 \
+    -keyout "$top/key.pem" -out "$top/cert.pem" 2>/dev/null
+"$here/image_registry.py" "$IMAGES/nginx.tar" "$top/tlsport" "$top/requests" 10.98.0.1 "$top/cert.pem" "$top/key.pem" 2>/dev/null &
+registry=$!
+CERTS_DIR=$top/certs "$TOOL" serve "$top/tlsroot" "$top/docker3.sock" "$top/cri3.sock" >"$top/served3" 2>&1 &
+server=$!
+for i in $(seq 100); do [ -S "$top/cri3.sock" ] && [ -f "$top/tlsport" ] && break; sleep 0.05; done
+reg=10.98.0.1:$(cat "$top/tlsport")
+rc=0
+"$TOOL" cri "$top/cri3.sock" pull "$reg/plain" >"$top/out" 2>&1 && rc=2
+grep -q "SSL certificate problem" "$top/out" || rc=3
+mkdir -p "$top/certs/$reg" && cp "$top/cert.pem" "$top/certs/$reg/my.crt"
+"$TOOL" cri "$top/cri3.sock" pull "$reg/plain" >"$top/out" 2>&1 || rc=4
+kill "$server" "$registry"
+wait "$server" || rc=5
+exit $rc
+END
+if command -v openssl >/dev/null && unshare -n true 2>/dev/null; then
+    export top here IMAGES
+    unshare -n sh "$top/tls.sh"
+    say "an unknown certificate is refused, one of certs.d is not" $?
+fi
 grep -iE "sanitizer|runtime error" "$top/served" "$top/served2" && say "sanitizer findings" 1
 
 echo "$passed passed, $failed failed"

@@ -75,4 +75,8 @@ expect_text "namespace goes with its content" "deleted" sh -c 'kubectl create ns
 expect_text "owned objects are collected" "deleted" kubectl delete deploy web
 no_pods() { [ -z "$(kubectl get rs,pods -l app=web -o name)" ]; }
 until_ok 10 "owner garbage collection" no_pods
+kill $server
+wait $server
+[ $? = 0 ] && ok "ends in order" || fail "ends in order: $(tail -5 "$dir/log")"
+if grep -E 'Sanitizer|runtime error' "$dir/log"; then fail "sanitizers are silent: $(grep -A12 -m1 -E 'Sanitizer|runtime error' "$dir/log")"; else ok "sanitizers are silent"; fi
 finish
