@@ -21,7 +21,7 @@ static void on_signal(struct loop_signal *s, int signo)
 static int serve(char **argv)
 {
     struct loop *l = loop_new();
-    struct image_config cfg = {.data_root = argv[2]};
+    struct image_config cfg = {.data_root = argv[2], .certs_dir = getenv("CERTS_DIR")};
     struct image_store *store = NULL;
     struct docker_api *docker = NULL;
     struct grpc_server *grpc = NULL;
