@@ -17,7 +17,8 @@ may() {
     loop) echo "base loop" ;;
     net) echo "base codec loop net" ;;
     api) echo "base codec loop net api" ;;
-    engine | kubelet | proxy | overlay | server) echo "base codec loop net api $1" ;;
+    engine) echo "base codec loop net api engine monitor" ;; # monitor: the messages and files it shares with the engine
+    kubelet | proxy | overlay | server) echo "base codec loop net api $1" ;;
     monitor) echo "monitor" ;;
     cli) echo "base codec loop net api engine kubelet proxy overlay server cli" ;;
     esac
