@@ -3,6 +3,7 @@
 #include "base/list.h"
 #include "base/mem.h"
 #include "codec/json.h"
+#include "server/controllers/cache.h"
 #include "server/controllers/controller.h"
 #include "server/scheduler/scheduler.h"
 #include "server/store/store.h"
@@ -12,11 +13,12 @@ struct noted {
     struct list link;
     enum cluster_change what;
     char *resource;
-    struct buf value;
+    json_t *object;
 };
 struct controllers {
     struct controller_set *set;
     struct scheduler *scheduler;
+    struct cache cache;
     struct store_watch watch;
     struct list pending;
     struct loop_defer defer;
@@ -27,7 +29,7 @@ static void noted_free(struct noted *n)
 {
     list_remove(&n->link);
     free(n->resource);
-    buf_fini(&n->value);
+    json_decref(n->object);
     free(n);
 }
 
@@ -43,11 +45,8 @@ static void drain(struct loop_defer *d)
 
     while (!list_empty(&c->pending)) {
         struct noted *n = container_of(c->pending.next, struct noted, link);
-        json_t *object = NULL;
 
-        if (json_parse(buf_str(&n->value), SIZE_MAX, n->resource, &object, NULL) == 0)
-            tell(c, n->resource, n->what, object);
-        json_decref(object);
+        tell(c, n->resource, n->what, n->object);
         noted_free(n);
     }
 }
@@ -63,26 +62,28 @@ static void on_change(struct store_watch *w, const struct store_event *e)
     static const enum cluster_change what[] = {CLUSTER_ADDED, CLUSTER_MODIFIED, CLUSTER_DELETED};
     struct controllers *c = container_of(w, struct controllers, watch);
     struct str rest = str_of(e->key), resource;
+    json_t *object = NULL;
     struct noted *n;
 
     if (!str_starts(rest, STR("/registry/")))
         return;
     rest = (struct str){rest.p + strlen("/registry/"), rest.n - strlen("/registry/")};
     resource = str_split(&rest, '/');
-    if (!interesting(resource))
+    if (!interesting(resource) || json_parse(e->value, SIZE_MAX, e->key, &object, NULL) < 0)
         return;
     n = xcalloc(1, sizeof(*n));
     n->what = what[e->change];
     n->resource = str_dup(resource);
-    buf_init(&n->value, BUF_UNBOUNDED);
-    (void)buf_add_str(&n->value, e->value);
+    n->object = object;
+    cache_change(&c->cache, n->resource, n->what, object);
     list_add_tail(&c->pending, &n->link);
     loop_defer_start(c->loop, &c->defer, drain);
 }
 
-static void replay(struct controllers *c, const char *resource)
+/* Whole objects: the scheduler reads more of a pod than the cache keeps. */
+static void replay(struct controllers *c, struct cluster *below, const char *resource)
 {
-    json_t *all = cluster_list(c->set->env.cluster, resource, NULL);
+    json_t *all = cluster_list(below, resource, NULL);
     const json_t *o;
 
     json_each(all, i, o)
@@ -97,14 +98,15 @@ struct controllers *controllers_start(struct loop *l, struct store *store, struc
 
     c->loop = l;
     list_init(&c->pending);
-    c->set = controller_set_new(l, cluster, cfg);
+    cache_init(&c->cache, cluster);
+    c->set = controller_set_new(l, &c->cache.cluster, cfg);
     c->scheduler = scheduler_new(&c->set->env);
-    bootstrap_objects(&c->set->env);
-    replay(c, "nodes");
-    replay(c, "pods");
-    controller_set_begin(c->set);
     c->watch.fn = on_change;
     store_watch_start(store, &c->watch);
+    bootstrap_objects(&c->set->env);
+    replay(c, cluster, "nodes");
+    replay(c, cluster, "pods");
+    controller_set_begin(c->set);
     return c;
 }
 
@@ -118,5 +120,6 @@ void controllers_stop(struct controllers *c)
         noted_free(container_of(c->pending.next, struct noted, link));
     scheduler_free(c->scheduler);
     controller_set_free(c->set);
+    cache_fini(&c->cache);
     free(c);
 }

@@ -113,12 +113,13 @@ static void pods_not_ready(struct controller *c, const json_t *node)
 
     json_each(all, i, p)
     {
-        cleanup_json json_t *o = NULL;
+        cleanup_json json_t *whole = NULL, *o = NULL;
 
         if (!streq(json_text_at(p, "spec", "nodeName", NULL), meta_name(node)) || !pod_ready(p))
             continue;
-        o = json_deep_copy(p);
-        if (pod_unready(o))
+        whole = cluster_get(c->env->cluster, "pods", meta_namespace(p), meta_name(p));
+        o = json_deep_copy(whole);
+        if (o && pod_unready(o))
             (void)cluster_update(c->env->cluster, "pods", "status", o, NULL);
     }
     event_write(c->env, node, "v1", "Node", "node-controller", "Normal", "NodeNotReady", "Node status is now: NodeNotReady");

@@ -66,8 +66,11 @@ bool pod_available(const json_t *pod, int64_t min_s, int64_t *ret_wait_s)
 static bool adopt(struct controller *c, const json_t *owner, const char *api_version, const char *kind,
                   const json_t *pod)
 {
-    cleanup_json json_t *o = json_deep_copy(pod);
+    cleanup_json json_t *now = cluster_get(c->env->cluster, "pods", meta_namespace(pod), meta_name(pod)), *o = NULL;
 
+    if (!now || meta_controller(now))
+        return false;
+    o = json_deep_copy(now);
     json_array_append_new(json_array_need(json_object_get(o, "metadata"), "ownerReferences"),
                           meta_owner_reference(owner, api_version, kind));
     return cluster_update(c->env->cluster, "pods", NULL, o, NULL) == 0;
