@@ -1,5 +1,6 @@
 #include "base/mem.h"
 #include "base/test.h"
+#include "server/controllers/cache.h"
 #include "server/controllers/controller.h"
 #include "server/controllers/fake_cluster.h"
 
@@ -168,6 +169,43 @@ TEST(hand_written_endpoints_are_mirrored)
     loop_run_once(b.loop, 0);
     assert_int_equal(count(&b, "endpointslices.discovery.k8s.io", "default"), 1);
     bench_fini(&b);
+}
+
+TEST(cache_follows_changes_and_keeps_pods_slim)
+{
+    struct fake_cluster fc;
+    struct cache c;
+    json_t *pod = fake_json("{'metadata':{'name':'p','namespace':'x','resourceVersion':'7','labels':{'a':'b'}},'spec':{'nodeName':'n',"
+                            "'containers':[{'image':'i','ports':[{'name':'w','containerPort':80}]},{'image':'j'}],'volumes':[{}]}}");
+    json_t *all, *p;
+
+    fake_init(&fc);
+    fake_put(&fc, "services", "{'metadata':{'name':'s','namespace':'x'}}");
+    fake_put(&fc, "nodes", "{'metadata':{'name':'n'}}");
+    cache_init(&c, &fc.cluster);
+    cache_change(&c, "pods", CLUSTER_ADDED, pod);
+    all = cluster_list(&c.cluster, "pods", "x");
+    assert_int_equal(json_array_size(all), 1);
+    p = json_array_get(all, 0);
+    assert_string_equal(meta_version(p), "slim");
+    assert_string_equal(json_text_at(p, "spec", "nodeName", NULL), "n");
+    assert_int_equal(json_array_size(json_at(p, "spec", "containers", NULL)), 1);
+    assert_null(json_at(p, "spec", "volumes", NULL));
+    json_decref(all);
+    p = cluster_get(&c.cluster, "services", "x", "s");
+    assert_non_null(p);
+    json_decref(p);
+    assert_null(cluster_get(&c.cluster, "pods", "x", "p")); /* whole pods come from below */
+    all = cluster_list(&c.cluster, "nodes", NULL);
+    assert_int_equal(json_array_size(all), 1);
+    json_decref(all);
+    cache_change(&c, "pods", CLUSTER_DELETED, pod);
+    all = cluster_list(&c.cluster, "pods", NULL);
+    assert_int_equal(json_array_size(all), 0);
+    json_decref(all);
+    json_decref(pod);
+    cache_fini(&c);
+    fake_fini(&fc);
 }
 
 TEST(expired_token_goes)
