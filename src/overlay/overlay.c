@@ -52,7 +52,7 @@ static void on_patched(const struct kube_result *r, void *arg)
 
 static void announce(struct overlay *o)
 {
-    cleanup_buf struct buf b;
+    cleanup_buf struct buf b = {0};
 
     if (o->patch || !o->own_seen || lease_equal(&o->wanted, &o->own))
         return;

@@ -79,7 +79,7 @@ static int read_rules(struct proxy_settings *s, const json_t *o, struct error **
 
 static int read_addresses(struct proxy_settings *s, const json_t *v, struct error **err)
 {
-    cleanup_buf struct buf b;
+    cleanup_buf struct buf b = {0};
     size_t i;
     const json_t *x;
 
@@ -130,7 +130,7 @@ static int read_document(struct proxy_settings *s, const json_t *o, struct error
 int proxy_settings_read(struct proxy_settings *s, struct str text, const char *what, struct error **err)
 {
     cleanup_json json_t *o = NULL;
-    cleanup_buf struct buf b;
+    cleanup_buf struct buf b = {0};
     int r = yaml_parse(text, CONFIG_MAX, what, &o, err);
 
     buf_init(&b, CONFIG_MAX);

@@ -21,7 +21,7 @@ static bool is_live(const struct proxy *p)
 
 static void answer_health(struct http_exchange *x, const struct proxy *p, bool with_node)
 {
-    cleanup_buf struct buf b;
+    cleanup_buf struct buf b = {0};
     char updated[WALL_TEXT], now[WALL_TEXT];
     bool ok = is_live(p) && (!with_node || p->node_eligible);
 
@@ -53,7 +53,7 @@ static void metric(struct buf *b, const char *name, const char *type, const char
 static void answer_metrics(struct http_exchange *x, const struct proxy *p)
 {
     static const char *const name = "kubeproxy_sync_proxy_rules_duration_seconds";
-    cleanup_buf struct buf b;
+    cleanup_buf struct buf b = {0};
     double limit = 0.001;
 
     buf_init(&b, 65536);
@@ -134,7 +134,7 @@ static void on_health_port_request(struct http_exchange *x, void *arg)
     const struct service *s = map_get(&h->proxy->proxier.services, h->service);
     size_t n = s ? s->local_ready : 0;
     const char *slash = strchr(h->service, '/');
-    cleanup_buf struct buf b;
+    cleanup_buf struct buf b = {0};
 
     buf_init(&b, 4096);
     (void)buf_printf(&b, "{\n\t\"service\": {\n\t\t\"namespace\": \"%.*s\",\n\t\t\"name\": \"%s\"\n\t},\n"
