@@ -238,8 +238,12 @@ say "CRI remove" $?
 for i in $(seq 50); do [ "$(ls "$root/layers" | grep -vc empty)" = 0 ] && [ -z "$(ls "$root/trash")" ] && break; sleep 0.1; done
 [ "$(ls "$root/layers" | grep -vc empty)" = 0 ] && [ -z "$(ls "$root/trash")" ] && [ -z "$(ls "$root/images/blobs")" ]
 say "removal leaves nothing" $?
+"$TOOL" cri "$top/cri.sock" pull "$reg/stall:v1" >"$top/stalled" 2>&1 &
+stalled=$!
+for i in $(seq 50); do pgrep -P "$server" >/dev/null && break; sleep 0.05; done
 kill "$server" && wait "$server"
-say "server ended in order" $?
+say "server ends in order in the middle of a pull" $?
+wait "$stalled"
 
 # ---- mirrors, as daemon.json names them ----
 printf '{"registry-mirrors": ["mirror.invalid", "http://127.0.0.1:1", "http://%s"], "exec-opts": ["native.cgroupdriver=systemd"]}' "$reg" >"$top/daemon.json"

@@ -53,7 +53,7 @@ int image_config_read_daemon_json(struct image_config *c, const char *path, stru
  * another process owns the root. cfg is copied. */
 int image_store_open(struct loop *l, const struct image_config *cfg, struct image_store **ret,
                      struct error **err);
-/* Jobs still running are cancelled without calling back. NULL accepted. */
+/* Jobs still running are killed and end with ECANCELED before this returns. NULL accepted. */
 void image_store_close(struct image_store *s);
 /* New registry settings (SIGHUP): mirrors, insecure, downloads_max; jobs begun keep the old ones.
  */

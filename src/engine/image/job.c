@@ -411,15 +411,20 @@ void image_job_cancel(struct image_job *j)
 
 void image_jobs_cancel_all(struct image_store *s)
 {
+    struct error stopping = {ECANCELED, (char *)"the engine is stopping"};
+    struct image_result res = {.error = &stopping};
+
     list_for_safe(n, &s->jobs)
     {
         struct image_run *run = container_of(n, struct image_run, link);
         run_kill(run);
         loop_child_stop(&run->child);
         (void)waitpid(run->pid, NULL, 0);
-        list_for_safe(m, &run->jobs)
-        {
-            free(container_of(m, struct image_job, link));
+        while (!list_empty(&run->jobs)) {
+            struct image_job *j = container_of(run->jobs.next, struct image_job, link);
+            list_remove(&j->link);
+            j->done(&res, j->arg);
+            free(j);
         }
         run_free(run);
     }
