@@ -1,6 +1,6 @@
 #!/bin/sh
 # Sandboxes and containers over CRI, streams over WebSocket, and kill -9 of the engine at every step.
-#   TOOL=engine-tool WORKER=skiff-worker MONITOR=skiff-monitor IMAGES=directory of scripts/images.sh
+#   TOOL=engine-tool [ENGINE=the same with sanitizers] WORKER=skiff-worker MONITOR=skiff-monitor IMAGES=directory of scripts/images.sh
 # Exits 77 with the reason when the machine cannot do it.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
@@ -24,6 +24,7 @@ cleanup() {
     sleep 0.3
     awk -v t="$top/" 'index($5, t) == 1 {print $5}' /proc/self/mountinfo | sort -r | while read -r m; do umount -l "$m"; done
     ip netns del "$ns"
+    find /sys/fs/cgroup -maxdepth 3 -depth -path "*/skiff-test-$$*" -type d -exec rmdir {} + 2>/dev/null
     rm -rf "$top"
 }
 trap cleanup EXIT
@@ -32,7 +33,7 @@ trap 'exit 1' INT TERM
 say() { if [ "$2" = 0 ]; then passed=$((passed + 1)); else failed=$((failed + 1)); echo "FAIL: $1"; fi; }
 is() { if [ "$2" = "$3" ]; then say "$1" 0; else say "$1: \"$2\" is not \"$3\"" 1; fi; }
 has() { case $2 in *"$3"*) say "$1" 0 ;; *) say "$1: \"$3\" is not in \"$2\"" 1 ;; esac; }
-cri() { "$TOOL" cri "$top/cri.sock" "$@" 2>&1; }
+cri() { ASAN_OPTIONS=detect_leaks=0 "$TOOL" cri "$top/cri.sock" "$@" 2>&1; }
 id_of() { sed 's/.*_id":"\([0-9a-f]*\)".*/\1/'; }
 url_of() { sed 's/.*"url":"\([^"]*\)".*/\1/'; }
 field() { grep -o "\"$1\":[^,}]*" | head -1 | cut -d: -f2- | tr -d '"'; }
@@ -41,7 +42,7 @@ wait_for() { # seconds/20, command...
     while ! eval "$*"; do n=$((n - 1)); [ "$n" -gt 0 ] || return 1; sleep 0.05; done
 }
 start_engine() {
-    nsenter --net="/run/netns/$ns" "$TOOL" engine --cri-socket "unix://$top/cri.sock" --data-root "$top/data" \
+    nsenter --net="/run/netns/$ns" "${ENGINE:-$TOOL}" engine --cri-socket "unix://$top/cri.sock" --data-root "$top/data" \
         --exec-root "$top/run" >>"$top/log" 2>&1 &
     engine=$!
     wait_for 200 'cri Version >/dev/null' || { say "engine starts: $(tail -3 "$top/log")" 1; exit 1; }
@@ -58,9 +59,9 @@ start() { cri StartContainer "{\"container_id\":\"$1\"}"; }
 status() { cri ContainerStatus "{\"container_id\":\"$1\"}"; }
 state() { status "$1" | field state; }
 ended() { wait_for "${2-100}" "[ \"\$(state $1)\" = 2 ]"; }
-run() { # sandbox, name, command, ...: log without times
+run() { # sandbox, name, command, ...: sets c, and out to the log without times
     c=$(create "$@") && start "$c" >/dev/null && ended "$c"
-    cut -d' ' -f2- "$top/logs/$2.log"
+    out=$(cut -d' ' -f2- "$top/logs/$2.log")
 }
 remove_all() {
     for p in $(cri ListPodSandbox | grep -o '"id":"[0-9a-f]*"' | cut -d'"' -f4); do
@@ -77,7 +78,7 @@ nothing_left() {
     is "$1: links" "$(nsenter --net="/run/netns/$ns" ip -br link | grep -c vsk)" 0
     wait_for 60 "[ -z \"\$(ls $top/run/containers $top/run/sandboxes $top/run/runtime $top/run/exits | grep -v :\$ | grep .)\" ]"
     is "$1: files" "$(ls "$top/run/containers" "$top/run/sandboxes" "$top/run/exits" "$top/run/runtime" "$top/data/containers" "$top/data/sandboxes" "$top/data/network" | grep -v ':$' | grep .)" ""
-    is "$1: cgroups" "$(find /sys/fs/cgroup -maxdepth 3 -type d -path "*/skiff-test-$$/*" 2>/dev/null | head -1)" ""
+    is "$1: cgroups" "$(find /sys/fs/cgroup -maxdepth 4 -type d -path "*/skiff-test-$$/pod/*" 2>/dev/null | head -1)" ""
 }
 
 "$TOOL" image load --offline --data-root "$top/data" "${IMAGES:-/nonexistent}/busybox.tar" >"$top/out" 2>&1 ||
@@ -86,13 +87,13 @@ nothing_left() {
     skip "no image: $(tail -1 "$top/out")"
 start_engine
 linux=",\"linux\":{\"cgroup_parent\":\"/skiff-test-$$/pod\"}"
-"$TOOL" watch "$top/cri.sock" >"$top/events" 2>/dev/null &
+ASAN_OPTIONS=detect_leaks=0 "$TOOL" watch "$top/cri.sock" >"$top/events" 2>/dev/null &
 watcher=$!
 
 # ---- a pod ----
 p=$(sandbox one "$linux,\"dns_config\":{\"servers\":[\"10.254.0.10\"],\"searches\":[\"a.b\"]},\"labels\":{\"app\":\"x\"}")
 has "address" "$(cri PodSandboxStatus "{\"pod_sandbox_id\":\"$p\"}")" '"ip":"10.99.7.'
-out=$(run "$p" basic '["sh","-c","hostname; cat /etc/resolv.conf; ulimit -n; echo err >&2; printf part; exit 3"]')
+run "$p" basic '["sh","-c","hostname; cat /etc/resolv.conf; ulimit -n; echo err >&2; printf part; exit 3"]'
 is "output" "$out" "stdout F one
 stdout F search a.b
 stdout F nameserver 10.254.0.10
@@ -101,16 +102,16 @@ stderr F err
 stdout P part"
 is "exit code" "$(status "$c" | field exit_code)" 3
 is "reason" "$(status "$c" | field reason)" Error
-out=$(run "$p" sec '["sh","-c","id; grep -E \"CapEff|NoNew|Seccomp:\" /proc/self/status; touch /x || true"]' '' \
-    ',"capabilities":{"drop_capabilities":["ALL"]},"run_as_user":{"value":1000},"run_as_group":{"value":2000},"supplemental_groups":[3000],"readonly_rootfs":true,"no_new_privs":true')
+run "$p" sec '["sh","-c","id; grep -E \"CapEff|NoNew|Seccomp:\" /proc/self/status; touch /x || true"]' '' \
+    ',"capabilities":{"drop_capabilities":["ALL"]},"run_as_user":{"value":1000},"run_as_group":{"value":2000},"supplemental_groups":[3000],"readonly_rootfs":true,"no_new_privs":true'
 has "user" "$out" "uid=1000 gid=2000 groups=2000,3000"
 has "capabilities" "$out" "CapEff:	0000000000000000"
 has "no_new_privs" "$out" "NoNewPrivs:	1"
 has "seccomp" "$out" "Seccomp:	2"
 has "read-only root" "$out" "Read-only file system"
-out=$(run "$p" long '["sh","-c","head -c 20000 /dev/zero | tr \"\\\\0\" x; echo; echo y"]')
-is "long line in parts" "$(awk '{print $2, length($3)}' "$top/logs/long.log" | tr '\n' ,)" "P 16384,F 3616,F 1,"
-out=$(run "$p" tty '["sh","-c","tty"]' ',"tty":true,"stdin":true')
+run "$p" long '["sh","-c","head -c 20000 /dev/zero | tr \"\\\\0\" x; echo; echo y"]'
+is "long line in parts" "$(awk '{print $3, length($4)}' "$top/logs/long.log" | tr '\n' ,)" "P 16384,F 3616,F 1,"
+run "$p" tty '["sh","-c","tty"]' ',"tty":true,"stdin":true'
 has "terminal" "$out" /dev/pts/0
 c=$(create "$p" oom '["sh","-c","x=a; while true; do x=$x$x; done"]' '' '' '"memory_limit_in_bytes":33554432')
 start "$c" >/dev/null && ended "$c" 400
@@ -170,7 +171,10 @@ nothing_left "after removal"
 
 # ---- other namespaces ----
 p=$(sandbox shared "$(echo "$linux" | sed 's/}$/,"security_context":{"namespace_options":{"pid":0}}}/'),\"port_mappings\":[{\"container_port\":80,\"host_port\":8099}]")
-has "shared pid namespace" "$(PID=0 run "$p" ps '["cat","/proc/1/comm"]')" pause
+PID=0
+run "$p" ps '["cat","/proc/1/comm"]'
+PID=1
+has "shared pid namespace" "$out" pause
 c=$(create "$p" web '["sh","-c","mkdir -p /w; echo page > /w/index.html; httpd -f -p 80 -h /w"]')
 start "$c" >/dev/null
 fetch='nsenter --net=/run/netns/$ns python3 -c "import urllib.request as u; print(u.urlopen(\"http://127.0.0.1:8099/\", timeout=2).read().decode())" 2>&1'

@@ -195,7 +195,7 @@ static void start_argv(const struct container *c, struct flag_list *v)
 {
     cleanup_free char *run = container_run_dir(c), *exits = container_exit_file(c), *group = container_cgroup_path(c);
     cleanup_free char *oom = cgroup_oom_file(&c->engine->cgroups, group);
-    cleanup_free char *pid = path_join(run, "pid"), *console = path_join(run, "console");
+    cleanup_free char *pid = path_join(run, "pid");
     cleanup_free char *log = path_join(run, "runtime.log");
     const char *words[] = {c->engine->monitor, "run", "-d", run, "-e", exits, "-o", oom, NULL};
     const char *runtime[] = {"run", "--detach", "--bundle", run, "--pid-file", pid, NULL};
@@ -218,7 +218,7 @@ static void start_argv(const struct container *c, struct flag_list *v)
         flag_list_add(v, runtime[i]);
     if (c->config->tty) {
         flag_list_add(v, "--console-socket");
-        flag_list_add(v, console);
+        flag_list_add(v, "console"); /* in its directory: socket names are short */
     }
     flag_list_add(v, c->id);
     v->v = xreallocarray(v->v, v->n + 1, sizeof *v->v);
