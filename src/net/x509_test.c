@@ -87,7 +87,8 @@ static void jwt_with(enum x509_key_type t)
     cleanup_error struct error *err = NULL;
     buf_clear(&payload);
     assert_int_equal(jwt_verify(buf_str(&wrong), buf_str(&token), &payload, &err), -EACCES);
-    for (size_t i = 0; i < token.n; i += 7) {
+    /* the very last character also holds bits that mean nothing */
+    for (size_t i = 0; i + 1 < token.n; i += 7) {
         char old = token.p[i];
         token.p[i] = old == 'A' ? 'B' : 'A';
         assert_true(jwt_verify(buf_str(&pub), buf_str(&token), &payload, &err) < 0);
