@@ -10,6 +10,7 @@
 #include "overlay/output.h"
 #include <errno.h>
 #include <linux/neighbour.h>
+#include <linux/netfilter/nfnetlink.h>
 #include <linux/rtnetlink.h>
 
 #define EVENT_DELAY_MS 20
@@ -23,7 +24,7 @@ struct overlay {
     struct ipnet network;
     int netns;
     struct fabric fabric;
-    struct netlink_monitor *monitor;
+    struct netlink_monitor *monitor, *rules_monitor;
     struct reflector *nodes;
     struct map peers; /* node name -> struct lease */
     struct lease own; /* as the API server has it */
@@ -230,6 +231,19 @@ static void on_kernel_event(const struct nlmsghdr *h, void *arg)
         loop_timer_start(o->loop, &o->timer, EVENT_DELAY_MS, on_timer);
 }
 
+static void on_rules_event(const struct nlmsghdr *h, void *arg)
+{
+    struct overlay *o = arg;
+    struct nft_event e = {0};
+
+    if (h && (nft_event_parse(h, &e) < 0 || !streq(e.table, FABRIC_TABLE) || e.portid == nft_portid(o->fabric.nft)))
+        return;
+    if (o->ready && !loop_timer_pending(&o->timer)) {
+        log_warn("overlay", "another program changed our rules; mending them", NULL);
+        loop_timer_start(o->loop, &o->timer, EVENT_DELAY_MS, on_timer);
+    }
+}
+
 /* ---- the API server's news ---- */
 
 static void on_node(enum reflect_event ev, void *msg, void *arg)
@@ -314,6 +328,7 @@ static struct overlay *overlay_new(struct loop *l, const struct overlay_config *
 int overlay_start(struct loop *l, const struct overlay_config *cfg, struct overlay **ret, struct error **err)
 {
     static const unsigned groups[] = {RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV4_ROUTE, RTNLGRP_NEIGH};
+    static const unsigned rules_group = NFNLGRP_NFTABLES;
     const char *network = cfg->network && cfg->network[0] ? cfg->network : "172.30.0.0/16";
     struct overlay *o = overlay_new(l, cfg);
     struct str rest = str_of(network);
@@ -326,6 +341,8 @@ int overlay_start(struct loop *l, const struct overlay_config *cfg, struct overl
     if (r == 0)
         r = netlink_monitor_start(l, NETLINK_ROUTE, o->netns, groups, ARRAY_LEN(groups), on_kernel_event, o, &o->monitor,
                                   err);
+    if (r == 0)
+        r = netlink_monitor_start(l, NETLINK_NETFILTER, o->netns, &rules_group, 1, on_rules_event, o, &o->rules_monitor, err);
     if (r < 0) {
         overlay_stop(o);
         return r;
@@ -347,6 +364,7 @@ void overlay_stop(struct overlay *o)
     loop_timer_stop(&o->period);
     loop_defer_stop(&o->defer);
     netlink_monitor_stop(o->monitor);
+    netlink_monitor_stop(o->rules_monitor);
     fabric_close(&o->fabric);
     map_fini(&o->peers, free);
     free(o->node_name);
