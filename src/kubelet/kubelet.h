@@ -59,6 +59,9 @@ int kubelet_config_load(struct kubelet_config *c, int argc, char **argv, const s
                         struct error **err);
 /* A KubeletConfiguration document, YAML or JSON, over what is in c. */
 int kubelet_config_parse(struct kubelet_config *c, struct str text, const char *what, struct error **err);
+/* What is in effect, as JSON. */
+struct buf;
+void kubelet_config_json(const struct kubelet_config *c, struct buf *b);
 
 /* lifecycle. cfg is borrowed until kubelet_stop. */
 int kubelet_start(struct loop *l, const struct kubelet_config *cfg, struct kubelet **ret, struct error **err);
