@@ -19,7 +19,7 @@ static const struct {
     {"replicasets.apps", "ReplicaSet"}, {"nodes", "Node"}, {"secrets", "Secret"}, {"configmaps", "ConfigMap"},
     {"namespaces", "Namespace"}, {"clusterroles.rbac.authorization.k8s.io", "ClusterRole"},
     {"rolebindings.rbac.authorization.k8s.io", "RoleBinding"}, {"endpointslices.discovery.k8s.io", "EndpointSlice"},
-    {"certificatesigningrequests.certificates.k8s.io", "CertificateSigningRequest"}, {"leases.coordination.k8s.io", "Lease"},
+    {"certificatesigningrequests.certificates.k8s.io", "CertificateSigningRequest"}, {"leases.coordination.k8s.io", "Lease"}, {"jobs.batch", "Job"},
 };
 
 static void admit(struct admission *a, size_t kind, enum admission_op op, const json_t *given)

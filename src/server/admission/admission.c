@@ -26,6 +26,7 @@ static const struct row rows[] = {
     {"clusterroles.rbac.authorization.k8s.io", NULL, role_validate},
     {"configmaps", NULL, configmap_validate},
     {"endpointslices.discovery.k8s.io", NULL, slice_validate},
+    {"jobs.batch", job_default, job_validate},
     {"leases.coordination.k8s.io", NULL, lease_validate},
     {"namespaces", namespace_default, NULL},
     {"nodes", node_default, node_validate},
@@ -129,6 +130,8 @@ static int mutate_main(struct admission *a, struct admission_request *r, struct 
         csr_prepare(r);
     if (row && row->fill)
         row->fill(r->object, r->old);
+    if (streq(r->resource, "jobs.batch"))
+        set_generation(r);
     if (!streq(r->resource, "services"))
         return 0;
     invalid_init(&v);

@@ -12,6 +12,8 @@ void binding_validate(struct invalid *v, const json_t *o, const json_t *old);
 void role_validate(struct invalid *v, const json_t *o, const json_t *old);
 void csr_validate(struct invalid *v, const json_t *o, const json_t *old);
 void slice_validate(struct invalid *v, const json_t *o, const json_t *old);
+void job_default(json_t *o, const json_t *old); /* the object has its name and uid */
+void job_validate(struct invalid *v, const json_t *o, const json_t *old);
 void lease_validate(struct invalid *v, const json_t *o, const json_t *old);
 /* Spec of a new request as the server fills it in: who asks. */
 void csr_prepare(const struct admission_request *r);

@@ -38,6 +38,17 @@ static json_t *slim_containers(const json_t *list)
     return out;
 }
 
+/* Restarts of all containers: what a Job's back-off limit counts. */
+static int64_t restarts(const json_t *pod)
+{
+    const json_t *c;
+    int64_t n = 0;
+
+    json_each(json_at(pod, "status", "containerStatuses", NULL), i, c)
+        n += json_int_or(c, "restartCount", 0);
+    return n;
+}
+
 json_t *cache_slim_pod(const json_t *pod)
 {
     static const char *const meta_keys[] = {"name", "namespace", "uid", "labels", "ownerReferences", "creationTimestamp",
@@ -52,6 +63,8 @@ json_t *cache_slim_pod(const json_t *pod)
     copy_members(json_object_get(out, "metadata"), json_object_get(pod, "metadata"), meta_keys);
     copy_members(to, spec, spec_keys);
     copy_members(json_object_get(out, "status"), json_object_get(pod, "status"), status_keys);
+    if (restarts(pod))
+        json_set_int(json_object_get(out, "status"), "restarts", restarts(pod));
     json_object_set_new(to, "containers", slim_containers(json_object_get(spec, "containers")));
     if (json_array_size(json_object_get(spec, "initContainers")) > 0)
         json_object_set_new(to, "initContainers", slim_containers(json_object_get(spec, "initContainers")));

@@ -69,4 +69,4 @@ void bootstrap_objects(struct env *e);
 extern const struct controller_def daemonset_controller, replicaset_controller, deployment_controller,
     endpoints_controller, namespace_controller, service_account_controller, gc_controller,
     node_lifecycle_controller, taint_controller, node_ipam_controller, pod_gc_controller, csr_controller,
-    token_cleaner_controller, role_aggregation_controller, endpoints_mirror_controller;
+    token_cleaner_controller, role_aggregation_controller, endpoints_mirror_controller, job_controller;

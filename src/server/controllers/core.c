@@ -7,7 +7,7 @@ static const struct controller_def *const defs[] = {
     &namespace_controller,      &service_account_controller, &node_ipam_controller, &node_lifecycle_controller,
     &taint_controller,          &csr_controller,             &token_cleaner_controller, &endpoints_controller,
     &deployment_controller,     &replicaset_controller,      &daemonset_controller, &gc_controller,
-    &pod_gc_controller,         &role_aggregation_controller, &endpoints_mirror_controller,
+    &pod_gc_controller,         &role_aggregation_controller, &endpoints_mirror_controller, &job_controller,
 };
 #define DEFS (sizeof(defs) / sizeof(defs[0]))
 const char *controller_current_resource;
@@ -131,7 +131,7 @@ static const char *const replayed[] = {
     "namespaces", "nodes", "leases.coordination.k8s.io", "serviceaccounts", "configmaps", "secrets", "services",
     "deployments.apps", "replicasets.apps", "daemonsets.apps", "controllerrevisions.apps", "pods", "endpoints",
     "endpointslices.discovery.k8s.io", "certificatesigningrequests.certificates.k8s.io",
-    "clusterroles.rbac.authorization.k8s.io",
+    "clusterroles.rbac.authorization.k8s.io", "jobs.batch",
 };
 
 void controller_set_begin(struct controller_set *s)

@@ -4,6 +4,7 @@
 #include "server/controllers/deployment_plan.h"
 #include "server/controllers/endpoints_build.h"
 #include "server/controllers/fake_cluster.h"
+#include "server/controllers/job_plan.h"
 #include "server/controllers/meta.h"
 #include "server/controllers/node_taints.h"
 #include "server/controllers/pod_template.h"
@@ -223,6 +224,79 @@ TEST(eviction_waits_for_tolerations)
     json_decref(p);
     json_decref(q);
     json_decref(none);
+}
+
+static json_t *jpod(const char *name, const char *phase)
+{
+    return json_pack("{s:{s:s,s:s},s:{s:s}}", "metadata", "name", name, "creationTimestamp", "1970-01-01T00:01:40Z", "status", "phase", phase);
+}
+
+TEST(job_runs_until_enough_succeeded)
+{
+    json_t *job = fake_json("{'spec':{'completions':3,'parallelism':2,'backoffLimit':1}}"), *pods = json_array();
+    struct job_plan p;
+
+    job_plan(job, pods, 100, &p);
+    assert_int_equal(p.create, 2);
+    assert_non_null(json_object_get(p.status, "startTime"));
+    job_plan_fini(&p);
+    json_array_append_new(pods, jpod("a", "Succeeded"));
+    json_array_append_new(pods, jpod("b", "Succeeded"));
+    job_plan(job, pods, 100, &p);
+    assert_int_equal(p.create, 1);
+    job_plan_fini(&p);
+    json_array_append_new(pods, jpod("c", "Failed"));
+    job_plan(job, pods, 105, &p); /* 5 s after the failure */
+    assert_int_equal(p.create, 0);
+    assert_int_equal(p.wait_s, 5);
+    job_plan_fini(&p);
+    job_plan(job, pods, 111, &p);
+    assert_int_equal(p.create, 1);
+    job_plan_fini(&p);
+    json_array_append_new(pods, jpod("d", "Succeeded"));
+    job_plan(job, pods, 111, &p);
+    assert_string_equal(p.finished, "Complete");
+    assert_true(job_done(p.status));
+    job_plan_fini(&p);
+    json_decref(job);
+    json_decref(pods);
+}
+
+TEST(job_gives_up)
+{
+    json_t *job = fake_json("{'spec':{'completions':1,'parallelism':1,'backoffLimit':1}}");
+    json_t *pods = json_pack("[o,o,o]", jpod("a", "Failed"), jpod("b", "Failed"), jpod("c", "Running"));
+    struct job_plan p;
+
+    job_plan(job, pods, 200, &p);
+    assert_string_equal(p.finished, "Failed");
+    assert_int_equal(json_array_size(p.remove), 1);
+    assert_string_equal(json_text_at(condition_get(json_object_get(p.status, "conditions"), "Failed"), "reason", NULL), "BackoffLimitExceeded");
+    job_plan_fini(&p);
+    json_decref(job);
+    json_decref(pods);
+}
+
+TEST(job_deadline_and_suspend)
+{
+    json_t *job = fake_json("{'spec':{'parallelism':1,'activeDeadlineSeconds':60},'status':{'startTime':'1970-01-01T00:01:40Z'}}");
+    json_t *pods = json_pack("[o]", jpod("c", "Running"));
+    struct job_plan p;
+
+    job_plan(job, pods, 130, &p);
+    assert_null(p.finished);
+    assert_int_equal(p.wait_s, 30);
+    job_plan_fini(&p);
+    job_plan(job, pods, 161, &p);
+    assert_string_equal(p.finished, "Failed");
+    job_plan_fini(&p);
+    json_object_set_new(json_object_get(job, "spec"), "suspend", json_true());
+    job_plan(job, pods, 130, &p);
+    assert_int_equal(json_array_size(p.remove), 1);
+    assert_null(p.finished);
+    job_plan_fini(&p);
+    json_decref(job);
+    json_decref(pods);
 }
 
 TEST(selectors)

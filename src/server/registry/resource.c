@@ -51,6 +51,8 @@ const struct resource resources[] = {
      .short_names = {"rs"}, .namespaced = true, .in_all = true, .subs = SUB_STATUS | SUB_SCALE,
      .columns = columns_replicasets, .print = print_replicasets, .type = &k8s__replica_set__descriptor,
      .id = "replicasets.apps"},
+    {.group = "batch", .version = "v1", .kind = "Job", .plural = "jobs", .singular = "job", .namespaced = true, .in_all = true,
+     .subs = SUB_STATUS, .columns = columns_jobs, .print = print_jobs, .type = &k8s__job__descriptor, .id = "jobs.batch"},
     {APPS, .kind = "ControllerRevision", .plural = "controllerrevisions", .singular = "controllerrevision",
      .namespaced = true, .id = "controllerrevisions.apps"},
     {.group = "certificates.k8s.io", .version = "v1", .kind = "CertificateSigningRequest",

@@ -70,6 +70,7 @@ PRINTER(leases);
 PRINTER(daemonsets);
 PRINTER(deployments);
 PRINTER(replicasets);
+PRINTER(jobs);
 PRINTER(csrs);
 PRINTER(bindings);
 PRINTER(created);
