@@ -13,24 +13,9 @@
 #include "engine/engine.h"
 #include "engine/image/image_cli.h"
 #include "server/server.h"
-#ifdef SKIFF_AGENT
 #include "kubelet/kubelet.h"
 #include "overlay/overlay.h"
 #include "proxy/proxy.h"
-#else
-int overlay_cleanup(const char *a, const char *b, int fd, struct error **err);
-int overlay_cleanup(const char *a, const char *b, int fd, struct error **err)
-{
-    (void)a, (void)b, (void)fd, (void)err;
-    return 0;
-}
-int proxy_cleanup(int fd, struct error **err);
-int proxy_cleanup(int fd, struct error **err)
-{
-    (void)fd, (void)err;
-    return 0;
-}
-#endif
 #include <stdio.h>
 
 static int version_main(int argc, char **argv)
@@ -54,12 +39,10 @@ static const struct command {
     {"version", {0}, version_main, "print the version"},
     {"server", {"kube-apiserver"}, server_main, "embedded control plane"},
     {"engine", {"dockerd", "containerd"}, engine_main, "container engine (dockerd, containerd)"},
-#ifdef SKIFF_AGENT
     {"kubelet", {"kubelet"}, kubelet_main, "node agent (kubelet)"},
     {"proxy", {"kube-proxy"}, proxy_main, "Service proxy (kube-proxy)"},
     {"overlay", {"flanneld", "mk-docker-opts.sh"}, overlay_main, "pod network (flanneld)"},
     {"agent", {0}, agent_main, "kubelet, proxy and overlay in one process"},
-#endif
     {"node", {0}, supervise_main, "supervise this node's processes"},
 };
 
