@@ -31,6 +31,7 @@ struct engine {
     struct list watchers;             /* of container events */
     struct loop_signal hup;
     struct loop_timer network_poll;
+    unsigned network_polls;
     char boot_id[40];
     char *monitor; /* path of skiff-monitor */
 };

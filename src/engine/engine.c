@@ -12,6 +12,7 @@
 
 #define SUBNET_ENV "/run/flannel/subnet.env"
 #define SUBNET_POLL_MS 2000 /* until a subnet is known */
+#define SUBNET_POLLS 60     /* after that nobody is expected to write the file */
 
 static void copy_config(struct engine_config *to, const struct engine_config *from)
 {
@@ -147,9 +148,10 @@ static void on_network_poll(struct loop_timer *t)
 {
     struct engine *e = container_of(t, struct engine, network_poll);
     const char *reason;
+    bool told = network_read_subnet_env(e->network, SUBNET_ENV) == 0;
 
-    network_read_subnet_env(e->network, SUBNET_ENV);
-    if (!network_ready(e->network, &reason))
+    /* A subnet can come from the kubelet first; the overlay's word on MTU and masquerading comes a little later. */
+    if (!network_ready(e->network, &reason) || (!told && ++e->network_polls < SUBNET_POLLS))
         loop_timer_start(e->loop, &e->network_poll, SUBNET_POLL_MS, on_network_poll);
 }
 

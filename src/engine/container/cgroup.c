@@ -26,16 +26,16 @@ void cgroups_detect(struct cgroups *ret)
     ret->has_swap = ret->unified || path_exists(CGROUP_ROOT "/memory/memory.memsw.limit_in_bytes");
 }
 
-char *cgroup_file(const struct cgroups *c, const char *controller, const char *group, const char *file)
+char *cgroups_file(const struct cgroups *c, const char *controller, const char *group, const char *file)
 {
     if (c->unified)
         return xasprintf(CGROUP_ROOT "%s/%s", group, file);
     return xasprintf(CGROUP_ROOT "/%s%s/%s", controller, group, file);
 }
 
-char *cgroup_oom_file(const struct cgroups *c, const char *group)
+char *cgroups_oom_file(const struct cgroups *c, const char *group)
 {
-    return cgroup_file(c, "memory", group, c->unified ? "memory.events" : "memory.oom_control");
+    return cgroups_file(c, "memory", group, c->unified ? "memory.events" : "memory.oom_control");
 }
 
 /* "a-b-c.slice" lives at a.slice/a-b.slice/a-b-c.slice. */
@@ -50,7 +50,7 @@ static char *slice_path(const char *slice, const char *id)
     return buf_take(&b);
 }
 
-char *cgroup_path(const char *parent, const char *id)
+char *cgroups_path(const char *parent, const char *id)
 {
     const char *base = parent && parent[0] ? path_basename(parent) : "";
 
@@ -64,7 +64,7 @@ char *cgroup_path(const char *parent, const char *id)
 static int read_number(const struct cgroups *c, const char *controller, const char *group, const char *file,
                        uint64_t *ret)
 {
-    cleanup_free char *path = cgroup_file(c, controller, group, file);
+    cleanup_free char *path = cgroups_file(c, controller, group, file);
     cleanup_buf struct buf text = {0};
     int r = file_read(path, KNOB_MAX, &text, NULL);
 
@@ -81,7 +81,7 @@ struct field {
 static int read_table(const struct cgroups *c, const char *controller, const char *group, const char *file,
                       const struct field *fields, size_t n)
 {
-    cleanup_free char *path = cgroup_file(c, controller, group, file);
+    cleanup_free char *path = cgroups_file(c, controller, group, file);
     cleanup_buf struct buf text = {0};
     int r = file_read(path, KNOB_MAX, &text, NULL);
     struct str rest;
@@ -140,7 +140,7 @@ static int read_v1(const struct cgroups *c, const char *group, struct cgroup_usa
     return 0;
 }
 
-int cgroup_read(const struct cgroups *c, const char *group, struct cgroup_usage *ret)
+int cgroups_read(const struct cgroups *c, const char *group, struct cgroup_usage *ret)
 {
     struct cgroup_usage u = {0};
     int r = c->unified ? read_v2(c, group, &u) : read_v1(c, group, &u);
@@ -152,12 +152,12 @@ int cgroup_read(const struct cgroups *c, const char *group, struct cgroup_usage 
     return 0;
 }
 
-void cgroup_remove(const struct cgroups *c, const char *group)
+void cgroups_remove(const struct cgroups *c, const char *group)
 {
     if (!group || !group[0] || streq(group, "/"))
         return;
     for (size_t i = 0; i < ARRAY_LEN(v1_controllers); i++) {
-        cleanup_free char *path = cgroup_file(c, v1_controllers[i], group, "");
+        cleanup_free char *path = cgroups_file(c, v1_controllers[i], group, "");
 
         path[strlen(path) - 1] = 0; /* the slash */
         (void)rmdir(path);

@@ -11,11 +11,11 @@ struct cgroups {
 };
 void cgroups_detect(struct cgroups *ret);
 /* File of a group: controller is v1's name ("memory", "cpu", "cpuacct", "pids"); owned. */
-char *cgroup_file(const struct cgroups *c, const char *controller, const char *group, const char *file);
+char *cgroups_file(const struct cgroups *c, const char *controller, const char *group, const char *file);
 /* File that has an "oom_kill N" line; owned. */
-char *cgroup_oom_file(const struct cgroups *c, const char *group);
+char *cgroups_oom_file(const struct cgroups *c, const char *group);
 /* Path below each hierarchy for a parent as CRI names it; owned. */
-char *cgroup_path(const char *parent, const char *id);
+char *cgroups_path(const char *parent, const char *id);
 
 struct cgroup_usage {
     uint64_t cpu_ns;
@@ -24,6 +24,6 @@ struct cgroup_usage {
     uint64_t swap_bytes, pids;
 };
 /* -ENOENT when the group does not exist. */
-int cgroup_read(const struct cgroups *c, const char *group, struct cgroup_usage *ret);
+int cgroups_read(const struct cgroups *c, const char *group, struct cgroup_usage *ret);
 /* Removes an empty group from every hierarchy; missing is fine. */
-void cgroup_remove(const struct cgroups *c, const char *group);
+void cgroups_remove(const struct cgroups *c, const char *group);

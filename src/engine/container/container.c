@@ -66,7 +66,7 @@ static void on_deleted(struct process *p, const struct process_result *r, void *
     c->runtime = NULL;
     c->cleaning = false;
     unmount_all(c);
-    cgroup_remove(&c->engine->cgroups, group);
+    cgroups_remove(&c->engine->cgroups, group);
     on_change(c);
 }
 
@@ -194,7 +194,7 @@ static void on_started(struct process *p, const struct process_result *r, void *
 static void start_argv(const struct container *c, struct flag_list *v)
 {
     cleanup_free char *run = container_run_dir(c), *exits = container_exit_file(c), *group = container_cgroup_path(c);
-    cleanup_free char *oom = cgroup_oom_file(&c->engine->cgroups, group);
+    cleanup_free char *oom = cgroups_oom_file(&c->engine->cgroups, group);
     cleanup_free char *pid = path_join(run, "pid");
     cleanup_free char *log = path_join(run, "runtime.log");
     const char *words[] = {c->engine->monitor, "run", "-d", run, "-e", exits, "-o", oom, NULL};
@@ -306,7 +306,7 @@ static void remove_files(struct container *c)
     cleanup_error struct error *err = NULL;
 
     unmount_all(c);
-    cgroup_remove(&c->engine->cgroups, group);
+    cgroups_remove(&c->engine->cgroups, group);
     /* The record goes last: half removed is removed again at the next start. */
     if (dir_remove_tree(run, &err) < 0)
         log_warn("container", "leftovers", "container", c->id, "error", error_message(err), NULL);

@@ -177,7 +177,7 @@ static char *cgroup_name(const char *parent, const char *id)
 {
     if (strends(parent, ".slice"))
         return xasprintf("%s:skiff:%s", path_basename(parent), id);
-    return cgroup_path(parent, id);
+    return cgroups_path(parent, id);
 }
 
 char *container_cgroup_path(const struct container *c)
@@ -189,7 +189,7 @@ char *container_cgroup_path(const struct container *c)
         return xstrdup(c->cgroup);
     slice = str_split(&rest, ':');
     parent = str_dup(slice);
-    return cgroup_path(parent, c->id);
+    return cgroups_path(parent, c->id);
 }
 
 /* Undoes build, as far as it got. */

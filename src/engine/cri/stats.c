@@ -102,7 +102,7 @@ static Runtime__V1__ContainerStats *container_stats(struct arena *a, struct cont
     r->attributes->n_annotations = c->config->n_annotations;
     r->attributes->annotations = (void *)c->config->annotations;
     r->writable_layer = writable_layer(a, c, now);
-    if (c->state == CONTAINER_RUNNING && cgroup_read(&c->engine->cgroups, group, &u) == 0) {
+    if (c->state == CONTAINER_RUNNING && cgroups_read(&c->engine->cgroups, group, &u) == 0) {
         fill_cpu_memory(a, &u, now, &r->cpu, &r->memory);
         if (c->last_usage_at && now > c->last_usage_at && u.cpu_ns >= c->last_usage.cpu_ns)
             r->cpu->usage_nano_cores = number(a, (uint64_t)((double)(u.cpu_ns - c->last_usage.cpu_ns) *
@@ -214,7 +214,7 @@ static void sandbox_usage(const struct sandbox *s, struct cgroup_usage *ret)
     const char *parent = sandbox_cgroup_parent(s);
     struct map_entry *m;
     size_t it = 0;
-    bool whole = parent[0] == '/' && parent[1] && cgroup_read(&s->engine->cgroups, parent, ret) == 0;
+    bool whole = parent[0] == '/' && parent[1] && cgroups_read(&s->engine->cgroups, parent, ret) == 0;
 
     while ((m = map_next(&s->engine->containers, &it))) {
         struct container *c = m->value;
@@ -224,7 +224,7 @@ static void sandbox_usage(const struct sandbox *s, struct cgroup_usage *ret)
         if (c->sandbox != s || c->state != CONTAINER_RUNNING)
             continue;
         group = container_cgroup_path(c);
-        if (cgroup_read(&s->engine->cgroups, group, &u) < 0)
+        if (cgroups_read(&s->engine->cgroups, group, &u) < 0)
             continue;
         if (whole)
             ret->pids += u.pids;

@@ -114,34 +114,68 @@ int network_set_pod_cidr(struct network *n, const char *cidr, struct error **err
     return 0;
 }
 
-/* One of the overlay's outputs; members it lacks stay as they are. */
-void network_read_subnet_env(struct network *n, const char *path)
+struct subnet_env {
+    struct ipnet network;
+    char *subnet;
+    uint32_t mtu;
+    bool masquerades;
+};
+
+static int parse_subnet_env(const char *path, struct subnet_env *ret)
 {
     cleanup_buf struct buf text = {0};
-    cleanup_free char *subnet = NULL;
     struct str rest;
+    int r = file_read(path, SUBNET_ENV_MAX, &text, NULL);
 
-    if (file_read(path, SUBNET_ENV_MAX, &text, NULL) < 0)
-        return;
+    if (r < 0)
+        return r;
     for (rest = buf_str(&text); rest.p;) {
         struct str value = str_trim(str_split(&rest, '\n')), key = str_split(&value, '=');
         int64_t mtu;
 
         if (!value.p)
             continue;
-        if (str_eq_z(key, "FLANNEL_SUBNET")) {
-            free(subnet);
-            subnet = str_dup(value);
-        } else if (str_eq_z(key, "FLANNEL_NETWORK") && !n->cluster.ip.family) {
-            (void)ipnet_parse(value, &n->cluster);
-        } else if (str_eq_z(key, "FLANNEL_MTU") && !n->mtu && str_to_i64(value, 68, 65535, &mtu) == 0) {
-            n->mtu = (uint32_t)mtu;
-        } else if (str_eq_z(key, "FLANNEL_IPMASQ") && str_eq_z(value, "true")) {
-            n->masquerade = false; /* the overlay does it */
-        }
+        if (str_eq_z(key, "FLANNEL_SUBNET") && !ret->subnet)
+            ret->subnet = str_dup(value);
+        else if (str_eq_z(key, "FLANNEL_NETWORK"))
+            (void)ipnet_parse(value, &ret->network);
+        else if (str_eq_z(key, "FLANNEL_MTU") && str_to_i64(value, 68, 65535, &mtu) == 0)
+            ret->mtu = (uint32_t)mtu;
+        else if (str_eq_z(key, "FLANNEL_IPMASQ"))
+            ret->masquerades = str_eq_z(value, "true");
     }
-    if (subnet && !n->subnet.bits && network_set_pod_cidr(n, subnet, NULL) < 0)
+    return 0;
+}
+
+int network_read_subnet_env(struct network *n, const char *path)
+{
+    struct subnet_env v = {0};
+    bool rules = false;
+    int r = parse_subnet_env(path, &v);
+
+    if (r < 0)
+        return r;
+    if (v.subnet && !n->subnet.bits && network_set_pod_cidr(n, v.subnet, NULL) < 0)
         log_warn("network", "no usable FLANNEL_SUBNET", "file", path, NULL);
+    free(v.subnet);
+    if (v.network.ip.family && !n->cluster.ip.family) {
+        n->cluster = v.network;
+        rules = true;
+    }
+    if (v.masquerades && n->masquerade) {
+        n->masquerade = false; /* the overlay does it */
+        rules = true;
+    }
+    if (v.mtu && !n->mtu) {
+        struct rtnl_link l;
+
+        n->mtu = v.mtu;
+        if (n->up && rtnl_link_get(n->rtnl, n->bridge, &l, NULL) == 0)
+            (void)rtnl_link_set_mtu(n->rtnl, l.index, n->mtu, NULL);
+    }
+    if (rules && n->up)
+        (void)rules_apply(n, NULL);
+    return 0;
 }
 
 bool network_ready(const struct network *n, const char **ret_reason)
@@ -211,7 +245,7 @@ static int bridge_up(struct network *n, struct error **err)
     r = rtnl_link_get(n->rtnl, n->bridge, &l, NULL);
     if (n->up && r == 0)
         return 0;
-    network_read_subnet_env(n, SUBNET_ENV); /* its MTU, and what not to masquerade */
+    (void)network_read_subnet_env(n, SUBNET_ENV); /* its MTU, and what not to masquerade */
     spec.mtu = n->mtu;
     /* Without one of its own the bridge would take a port's, and change it as ports come and go. */
     memcpy(mac + 2, n->subnet.ip.bytes, 4);

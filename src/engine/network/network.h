@@ -24,8 +24,9 @@ int network_open(const struct network_config *cfg, struct network **ret, struct 
 void network_close(struct network *n);
 /* Subnet that pods of this node get; the bridge takes its first address. -EBUSY when it differs from what pods have. */
 int network_set_pod_cidr(struct network *n, const char *cidr, struct error **err);
-/* /run/flannel/subnet.env, when nothing else told us. */
-void network_read_subnet_env(struct network *n, const char *path);
+/* /run/flannel/subnet.env: the subnet when nothing else told us, the pods' MTU, what is not to be masqueraded. -ENOENT
+ * until the overlay has written it. May be read again at any time. */
+int network_read_subnet_env(struct network *n, const char *path);
 bool network_ready(const struct network *n, const char **ret_reason);
 int network_attach(struct network *n, const char *id, const char *netns, const struct network_port *ports, size_t ports_n,
                    char ret_ip[static IP_TEXT], struct error **err);
