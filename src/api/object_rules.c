@@ -67,7 +67,7 @@ const ProtobufCFieldDescriptor *object_field(const ProtobufCMessageDescriptor *d
     const ProtobufCFieldDescriptor *f = find(d, key);
     if (f && !object_is_inlined(f))
         return f;
-    if (d->n_fields > 4) /* every type with an inlined member is small, save Probe */
+    if (d->n_fields > 5) /* every type with an inlined member is small, save Probe */
         if (d != &k8s__probe__descriptor)
             return NULL;
     for (unsigned i = 0; i < d->n_fields; i++) {

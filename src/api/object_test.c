@@ -266,4 +266,23 @@ TEST(kinds)
     assert_null(object_kind_find(STR("v1"), STR("DaemonSet")));
 }
 
+/* Members that JSON flattens into their owner, for every owner there is. */
+TEST(references_are_flat)
+{
+    static const char text[] =
+        "{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"spec\":{\"volumes\":[{\"name\":\"v\",\"configMap\":{"
+        "\"name\":\"settings\",\"defaultMode\":256}}],\"containers\":[{\"name\":\"c\",\"env\":[{\"name\":\"A\","
+        "\"valueFrom\":{\"secretKeyRef\":{\"name\":\"s\",\"key\":\"k\"}}}],\"envFrom\":[{\"configMapRef\":{"
+        "\"name\":\"m\"}}],\"livenessProbe\":{\"exec\":{\"command\":[\"true\"]}}}]}}";
+    struct arena a;
+    K8s__Pod *p;
+
+    arena_init(&a, 0);
+    p = decode_pod(&a, text, OBJECT_STRICT);
+    assert_string_equal(p->spec->volumes[0]->volumesource->configmap->localobjectreference->name,
+                        "settings");
+    assert_string_equal(p->spec->containers[0]->livenessprobe->handler->exec->command[0], "true");
+    arena_fini(&a);
+}
+
 TEST_MAIN()
