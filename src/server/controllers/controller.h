@@ -15,6 +15,7 @@ struct env {
     struct map events; /* recently written events, see event.c */
     void *gc;          /* gc.c */
     void *nodes;       /* node_lifecycle.c */
+    struct map large;  /* keys of Services with many pods, see endpoints.c */
 };
 struct controller {
     const struct controller_def *def;

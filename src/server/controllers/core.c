@@ -105,6 +105,7 @@ void controller_set_free(struct controller_set *s)
             s->list[i].def->end(&s->list[i]);
     }
     event_fini(&s->env);
+    map_fini(&s->env.large, NULL);
     free((char *)s->env.cfg.cluster_cidr);
     free((char *)s->env.cfg.root_ca_pem);
     free((char *)s->env.cfg.sign_cert_pem);

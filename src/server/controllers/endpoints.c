@@ -10,6 +10,35 @@
 #define MANAGER "endpointslice-controller.k8s.io"
 #define SERVICE_NAME "kubernetes.io/service-name"
 
+/* Writing hundreds of addresses for each of a burst of pods would cost more than it gives: a Service with so many
+ * pods is looked at a moment later, once for all changes of that moment. */
+#define LARGE 64
+#define LARGE_DELAY_MS 100
+
+static void enqueue_service(struct controller *c, const json_t *service)
+{
+    char *key = meta_key(service);
+
+    if (map_has(&c->env->large, key))
+        queue_add_after(&c->queue, key, LARGE_DELAY_MS);
+    else
+        queue_add(&c->queue, key);
+    free(key);
+}
+
+static void note_size(struct controller *c, const char *key, const json_t *service, const json_t *pods)
+{
+    size_t n = 0;
+    const json_t *p;
+
+    json_each(pods, i, p)
+        n += selector_map_matches(json_at(service, "spec", "selector", NULL), json_at(p, "metadata", "labels", NULL));
+    if (n >= LARGE)
+        (void)map_set(&c->env->large, key, c);
+    else
+        (void)map_remove(&c->env->large, key);
+}
+
 static void on_pod(struct controller *c, enum cluster_change what, const json_t *pod)
 {
     json_t *services = cluster_list(c->env->cluster, "services", meta_namespace(pod));
@@ -18,7 +47,7 @@ static void on_pod(struct controller *c, enum cluster_change what, const json_t 
     (void)what;
     json_each(services, i, s)
         if (selector_map_matches(json_at(s, "spec", "selector", NULL), json_at(pod, "metadata", "labels", NULL)))
-            enqueue_self(c, CLUSTER_MODIFIED, s);
+            enqueue_service(c, s);
     json_decref(services);
 }
 
@@ -177,8 +206,10 @@ static enum queue_verdict reconcile(struct controller *c, const char *key)
 
     key_split(key, &ns, &name);
     service = cluster_get(c->env->cluster, "services", ns, name);
-    if (!service || meta_deleting(service))
+    if (!service || meta_deleting(service)) {
+        (void)map_remove(&c->env->large, key);
         return settle(c, key, remove_endpoints(c, ns, name, &err), &err);
+    }
     if (json_object_size(json_at(service, "spec", "selector", NULL)) == 0 ||
         streq(json_text_at(service, "spec", "type", NULL), "ExternalName"))
         return QUEUE_DONE;
@@ -187,6 +218,7 @@ static enum queue_verdict reconcile(struct controller *c, const char *key)
     nodes = json_object();
     json_each(node_list, i, n)
         json_object_set(nodes, meta_name(n), n);
+    note_size(c, key, service, pods);
     rc = apply_slices(c, service, pods, nodes, &err);
     if (rc == 0)
         rc = apply_endpoints(c, service, pods, &err);
