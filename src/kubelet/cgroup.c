@@ -245,7 +245,7 @@ static int remove_one(int dirfd, const char *name)
     return unlinkat(dirfd, name, AT_REMOVEDIR) < 0 && errno != ENOENT ? -errno : 0;
 }
 
-int cgroup_remove(const struct cgroup_mounts *m, const char *cgroup, struct error **err)
+int cgroup_dirs_remove(const struct cgroup_mounts *m, const char *cgroup, struct error **err)
 {
     int r = 0;
 
@@ -331,7 +331,7 @@ void cgroup_pod_remove(struct pod *p)
     for (size_t i = 0; i < ARRAY_LEN(classes) && r >= 0; i++) {
         cleanup_free char *cgroup = xasprintf("%s/kubepods%s/pod%s", root_of(p->k->cfg), classes[i], p->uid);
 
-        r = cgroup_remove(&m, cgroup, &err);
+        r = cgroup_dirs_remove(&m, cgroup, &err);
     }
     p->cgroup_made = false;
     if (r >= 0)

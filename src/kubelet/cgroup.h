@@ -33,4 +33,4 @@ void cgroup_mounts_fini(struct cgroup_mounts *m);
 /* Makes one cgroup with all above it, and sets its limits. */
 int cgroup_make(const struct cgroup_mounts *m, const char *cgroup, const struct cgroup_limits *l, struct error **err);
 /* With everything inside; what still has processes stays (-EBUSY). */
-int cgroup_remove(const struct cgroup_mounts *m, const char *cgroup, struct error **err);
+int cgroup_dirs_remove(const struct cgroup_mounts *m, const char *cgroup, struct error **err);

@@ -90,7 +90,7 @@ const struct config_row config_rows[] = {
     {"kubeAPIQPS", CONFIG_INT, NOWHERE, 0, 0},
     {"kubeAPIBurst", CONFIG_INT, NOWHERE, 0, 2147483647},
     {"serializeImagePulls", CONFIG_BOOL, AT(serialize_image_pulls), 0, 0},
-    {"maxParallelImagePulls", CONFIG_INT, AT(max_parallel_image_pulls), 1, 2147483647},
+    {"maxParallelImagePulls", CONFIG_INT, AT(max_parallel_image_pulls), 0, 2147483647},
     {"evictionHard", CONFIG_MAP, NOWHERE, 0, 0},
     {"evictionSoft", CONFIG_MAP, NOWHERE, 0, 0},
     {"evictionSoftGracePeriod", CONFIG_MAP, NOWHERE, 0, 0},
