@@ -29,7 +29,7 @@ stage() { # name, builddir, meson test arguments...
 }
 
 echo "== rules of the tree"
-if scripts/check.sh; then passed=$((passed + 1)); else failed=$((failed + 1)); fi
+if scripts/check.sh && scripts/symbols.sh "$BUILD"; then passed=$((passed + 1)); else failed=$((failed + 1)); fi
 
 stage "unit" "$BUILD" --suite unit
 stage "system" "$BUILD" --suite system --num-processes 1

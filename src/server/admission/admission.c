@@ -117,7 +117,7 @@ static int mutate_main(struct admission *a, struct admission_request *r, struct 
         pod_spec_default(json_object_need(r->object, "spec"), true);
         if (r->op == ADMISSION_CREATE) {
             pod_status_init(r->object);
-            return pod_admit(a->cfg.cluster, r, f);
+            return pod_admission(a->cfg.cluster, r, f);
         }
         return 0;
     }

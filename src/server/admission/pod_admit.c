@@ -117,7 +117,7 @@ static int admit_priority(struct cluster *c, struct admission_request *r, struct
     return 0;
 }
 
-int pod_admit(struct cluster *c, struct admission_request *r, struct admission_failure *f)
+int pod_admission(struct cluster *c, struct admission_request *r, struct admission_failure *f)
 {
     json_t *spec = json_object_need(r->object, "spec"), *tolerations;
 
