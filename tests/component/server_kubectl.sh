@@ -47,7 +47,7 @@ expect_text "dry run" "created (server dry run)" kubectl create cm dry --dry-run
 expect_error "dry run stored nothing" 'configmaps "dry" not found' kubectl get cm dry
 expect_error "name taken" "already exists" kubectl create cm c
 expect_error "missing image" "spec.containers[0].image: Required value" sh -c 'echo "{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"p\"},\"spec\":{\"containers\":[{\"name\":\"x\"}]}}" | kubectl create --validate=false -f -'
-expect_error "unknown kind" "no matches for kind" sh -c 'printf "apiVersion: batch/v1\nkind: Job\nmetadata: {name: j}\n" | kubectl create -f -'
+expect_error "unknown kind" "no matches for kind" sh -c 'printf "apiVersion: batch/v1\nkind: CronJob\nmetadata: {name: j}\n" | kubectl create -f -'
 version=$(kubectl get cm c -o 'jsonpath={.metadata.resourceVersion}')
 kubectl label cm c x=y >/dev/null
 expect_error "conflict" "the object has been modified" sh -c "kubectl get cm c -o json | sed 's/\"resourceVersion\": \"[0-9]*\"/\"resourceVersion\": \"$version\"/' | kubectl replace -f -"
