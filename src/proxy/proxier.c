@@ -332,6 +332,7 @@ int proxier_sync(struct proxier *p, struct error **err)
         }
     }
     elements_fini(&d.elements);
+    emit = emit && !ruleset_lacks_table(p->rules);
     r = emit ? ruleset_commit(p->rules, err) : reconcile(p, err);
     p->reconcile_due = r < 0;
     if (r == 0)

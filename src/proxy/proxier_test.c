@@ -475,6 +475,35 @@ TEST(two_services_want_one_address)
     sync_rules();
 }
 
+static size_t kernel_elements6(const char *set)
+{
+    struct nft *n;
+    size_t count = 0;
+
+    assert_int_equal(nft_open(ns[NODE], &n, NULL), 0);
+    assert_int_equal(nft_element_each(n, NFPROTO_IPV6, RULESET_TABLE, set, count_element, &count, NULL), 0);
+    nft_close(n);
+    return count;
+}
+
+TEST(both_families)
+{
+    setup();
+    set_service(SERVICE("dual", "\"type\":\"NodePort\",\"clusterIP\":\"10.96.0.20\",\"clusterIPs\":[\"10.96.0.20\",\"fd00:96::20\"],"
+                                "\"sessionAffinity\":\"ClientIP\",\"externalTrafficPolicy\":\"Local\"," PORTS("30084")));
+    set_slice("{\"metadata\":{\"namespace\":\"t\",\"name\":\"dual-6\",\"labels\":{\"kubernetes.io/service-name\":\"dual\"}},"
+              "\"addressType\":\"IPv6\",\"ports\":[{\"name\":\"tcp\",\"port\":8080}],\"endpoints\":["
+              "{\"addresses\":[\"fd00:128::2\"],\"nodeName\":\"node1\"},{\"addresses\":[\"fd00:128::3\"]}]}");
+    sync_rules();
+    assert_int_equal(kernel_elements6("services"), 1);
+    assert_int_equal(kernel_elements6("endpoints"), 5); /* two for the cluster address, two and a local one for the node port */
+    assert_int_equal(kernel_elements6("live"), 5);
+    proxier_delete_service(&proxier, "t", "dual");
+    proxier_delete_slice(&proxier, "t", "dual-6");
+    sync_rules();
+    assert_int_equal(kernel_elements6("endpoints"), 0);
+}
+
 TEST(all_gone_at_the_end)
 {
     cleanup_error struct error *err = NULL;

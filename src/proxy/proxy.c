@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <linux/netfilter/nfnetlink.h>
 
+#define FULL_EVERY 120 /* periods between full comparisons: an hour */
 #define FOREIGN_DELAY_MS 5 /* somebody else's change is often the first of several */
 
 static void schedule(struct proxy *p);
@@ -120,7 +121,9 @@ static void on_period(struct loop_timer *t)
 {
     struct proxy *p = container_of(t, struct proxy, period);
 
-    p->proxier.reconcile_due = true;
+    /* Notifications tell of foreign changes, and reading large maps back costs the kernel much: mostly a look is enough. */
+    if (++p->periods % FULL_EVERY == 0 || (p->synced && !ruleset_present(p->proxier.rules)))
+        p->proxier.reconcile_due = true;
     schedule(p);
     loop_timer_start(p->loop, &p->period, p->sync_period_ms, on_period);
 }

@@ -25,7 +25,7 @@ struct proxy_config {
     const char *metrics_address;  /* "127.0.0.1:10249"; NULL: not served */
     const char *mode;             /* what /proxyMode answers [nftables] */
     const char *config_text;      /* JSON object for /configz [{}] */
-    int64_t sync_period_ms;       /* everything is compared with the kernel this often [30 s] */
+    int64_t sync_period_ms;       /* our tables are looked for this often, and compared in full each 120th time [30 s] */
     int64_t min_sync_ms;          /* changes within it are one transaction [0: one turn of the loop] */
     int netns_fd;                 /* > 0: rules go there; for tests */
 };

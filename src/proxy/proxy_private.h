@@ -17,6 +17,7 @@ struct proxy {
     struct loop_timer timer, period;
     struct backoff backoff;
     int64_t sync_period_ms, min_sync_ms;
+    unsigned periods;
     struct mono last_sync;
     /* configuration that options are made from */
     enum proxy_detect_local detect_local;

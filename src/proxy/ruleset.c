@@ -213,6 +213,11 @@ void ruleset_delete(struct ruleset *r, const struct element *e)
     ruleset_put_element(f, r, e, false);
 }
 
+bool ruleset_lacks_table(const struct ruleset *r)
+{
+    return !r->families[1].wanted && !nft_batch_is_empty(r->families[1].batch);
+}
+
 int ruleset_commit(struct ruleset *r, struct error **err)
 {
     int first = 0;
@@ -230,6 +235,15 @@ int ruleset_commit(struct ruleset *r, struct error **err)
             first = e;
     }
     return first;
+}
+
+bool ruleset_present(const struct ruleset *r)
+{
+    for (size_t i = 0; i < 2; i++)
+        if (r->families[i].wanted &&
+            nft_table_get(r->nft, r->families[i].nfproto, RULESET_TABLE, NULL, NULL) == -ENOENT)
+            return false;
+    return true;
 }
 
 int ruleset_remove(int netns_fd, struct error **err)

@@ -61,6 +61,8 @@ uint32_t ruleset_chain(struct ruleset *r, const struct chain_spec *s);
 void ruleset_add(struct ruleset *r, const struct element *e);
 void ruleset_delete(struct ruleset *r, const struct element *e);
 int ruleset_commit(struct ruleset *r, struct error **err);
+/* Changes were collected for a table that is not there yet (the first IPv6 Service): reconcile instead of commit. */
+bool ruleset_lacks_table(const struct ruleset *r);
 
 /* Brings the kernel level with all of `want` (packed lists), whatever it holds now; replaces what ruleset_add and
  * _delete collected. Adopts elements that are right already. */
@@ -72,4 +74,6 @@ int ruleset_reconcile(struct ruleset *r, const struct packed *const *want, size_
 /* Options changed: takes effect with the next reconcile. Moved in. */
 void ruleset_set_options(struct ruleset *r, struct ruleset_options *o);
 void ruleset_options_fini(struct ruleset_options *o);
+/* The tables we made are there: a cheap look. */
+bool ruleset_present(const struct ruleset *r);
 int ruleset_remove(int netns_fd, struct error **err);
