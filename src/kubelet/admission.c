@@ -41,7 +41,7 @@ static bool refuse(struct pod *p, const char *what, int64_t requested, int64_t u
     return false;
 }
 
-bool pod_admit(struct pod *p)
+bool pod_admission_check(struct pod *p)
 {
     const struct kubelet_config *cfg = p->k->cfg;
     struct used u = used_by_others(p);

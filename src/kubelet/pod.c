@@ -408,7 +408,7 @@ static void run_step(struct pod *p)
     struct pod_view v;
     struct decision d;
 
-    if (!p->admitted && !pod_admit(p)) {
+    if (!p->admitted && !pod_admission_check(p)) {
         pod_kick(p);
         return;
     }

@@ -250,7 +250,7 @@ void mirror_step(struct pod *p);
 
 /* ---- admission.c ---- */
 /* False: the pod was failed. */
-bool pod_admit(struct pod *p);
+bool pod_admission_check(struct pod *p);
 
 /* ---- observe.c ---- */
 int observer_start(struct kubelet *k);
