@@ -9,6 +9,7 @@ void layout_init(struct layout *l, const char *data, const char *run)
     l->run = xstrdup(run ? run : LAYOUT_RUN);
     l->log = path_join(l->data, "log");
     l->pki = path_join(l->data, "pki");
+    l->ca_file = path_join(l->pki, "ca.crt");
     l->server_data = path_join(l->data, "server");
     l->engine_data = path_join(l->data, "engine");
     l->engine_run = path_join(l->run, "engine");
@@ -24,7 +25,7 @@ void layout_init(struct layout *l, const char *data, const char *run)
 
 void layout_fini(struct layout *l)
 {
-    char **members[] = {&l->data, &l->run, &l->log, &l->pki, &l->server_data, &l->engine_data,
+    char **members[] = {&l->data, &l->run, &l->log, &l->pki, &l->ca_file, &l->server_data, &l->engine_data,
                         &l->engine_run, &l->kubelet_root, &l->admin_kubeconfig,
                         &l->bootstrap_kubeconfig, &l->kubelet_kubeconfig, &l->engine_socket,
                         &l->docker_socket, &l->node_lock, &l->found_state};

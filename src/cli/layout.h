@@ -6,7 +6,7 @@ struct layout {
     char *data; /* /var/lib/skiff: store, images, certificates, kubelet state */
     char *run;  /* /run/skiff: sockets, locks, namespaces; gone after a reboot */
     char *log;  /* <data>/log: what the roles print when no journal takes it */
-    char *pki, *server_data, *engine_data, *engine_run, *kubelet_root;
+    char *pki, *ca_file, *server_data, *engine_data, *engine_run, *kubelet_root;
     char *admin_kubeconfig, *bootstrap_kubeconfig, *kubelet_kubeconfig;
     char *engine_socket, *docker_socket, *node_lock, *found_state;
 };

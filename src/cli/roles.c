@@ -134,6 +134,7 @@ static void agent_argv(const struct node_config *c, const struct layout *l, stru
     add(v, "kubeconfig", l->kubelet_kubeconfig);
     add(v, "bootstrap-kubeconfig", l->bootstrap_kubeconfig);
     add(v, "cert-dir", l->pki);
+    add(v, "client-ca-file", l->ca_file);
     add(v, "cluster-cidr", c->cluster_cidr);
     add(v, "cluster-dns", c->cluster_dns);
     add(v, "cluster-domain", c->cluster_domain);
