@@ -133,6 +133,7 @@ int spec_mounts(const struct spec_input *in, json_t **ret, struct error **err)
         add_sandbox_file(in, list, in->sandbox_run, "shm", "/dev/shm");
     add_sandbox_file(in, list, in->sandbox_data, "resolv.conf", "/etc/resolv.conf");
     add_sandbox_file(in, list, in->sandbox_data, "hostname", "/etc/hostname");
+    add_sandbox_file(in, list, in->sandbox_data, "hosts", "/etc/hosts");
     for (size_t i = 0; i < n; i++)
         deepest = depth(in->config->mounts[i]) > deepest ? depth(in->config->mounts[i]) : deepest;
     /* Parents before what lies in them, whatever the order they came in. */

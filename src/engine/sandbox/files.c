@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <limits.h>
 
-#define RESOLV_MAX 65536
+#define RESOLV_MAX 65536 /* of resolv.conf, and of the host's hosts */
 
 static int write_resolv(struct sandbox *s, const char *dir, struct error **err)
 {
@@ -37,12 +37,25 @@ static int write_resolv(struct sandbox *s, const char *dir, struct error **err)
     return file_write_atomic_nosync(path, 0644, buf_str(&text), err);
 }
 
+/* For those who bring no hosts file of their own (the kubelet does). */
+static int write_hosts(const char *dir, struct error **err)
+{
+    cleanup_free char *path = path_join(dir, "hosts");
+    cleanup_buf struct buf text = {0};
+
+    if (file_read("/etc/hosts", RESOLV_MAX, &text, NULL) < 0)
+        return 0;
+    return file_write_atomic_nosync(path, 0644, buf_str(&text), err);
+}
+
 int sandbox_write_files(struct sandbox *s, struct error **err)
 {
     cleanup_free char *dir = sandbox_dir(s), *path = path_join(dir, "hostname"), *line = NULL;
     char own[HOST_NAME_MAX + 1] = "";
     int r = write_resolv(s, dir, err);
 
+    if (r == 0)
+        r = write_hosts(dir, err);
     if (r < 0)
         return r;
     (void)gethostname(own, sizeof own - 1);
