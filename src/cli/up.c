@@ -23,6 +23,8 @@ struct up {
     struct api_session api;
     int64_t timeout_ns;
     struct mono deadline;
+    struct wall began;
+    bool started_now; /* false: a supervisor ran already */
     struct error **err;
 };
 
@@ -143,8 +145,17 @@ static int up_bootstrap(struct up *u)
     return kubeconfig_write(&k, u->layout.bootstrap_kubeconfig, u->err);
 }
 
+/* A condition that an earlier kubelet left behind says nothing about this one. */
+static bool is_fresh(const struct up *u, const json_t *condition)
+{
+    struct wall t;
+
+    return !u->started_now || (wall_parse(str_of(json_text_or(condition, "lastHeartbeatTime", "")), &t) == 0 &&
+                               t.ns / NSEC_PER_SEC >= u->began.ns / NSEC_PER_SEC);
+}
+
 /* 1 when the node says Ready; 0 not yet, with the reason in *reason (owned). */
-static int node_ready(const json_t *node, char **reason)
+static int node_ready(const struct up *u, const json_t *node, char **reason)
 {
     json_t *conditions = json_at(node, "status", "conditions", NULL), *c;
     size_t i;
@@ -152,6 +163,10 @@ static int node_ready(const json_t *node, char **reason)
     json_array_foreach(conditions, i, c) {
         if (!streq(json_text_at(c, "type", NULL), "Ready"))
             continue;
+        if (!is_fresh(u, c)) {
+            str_replace(reason, "the kubelet has not reported since it was started");
+            return 0;
+        }
         if (streq(json_text_at(c, "status", NULL), "True"))
             return 1;
         str_replace(reason, json_text_at(c, "message", NULL));
@@ -172,7 +187,7 @@ static int poll_node(struct up *u, const char *path, char **reason)
         r = json_parse(buf_str(&body), 4 << 20, "the Node object", &node, &err);
     buf_fini(&body);
     if (r == 0)
-        return node_ready(node, reason);
+        return node_ready(u, node, reason);
     str_replace(reason, error_message(err));
     return 0;
 }
@@ -195,6 +210,8 @@ static int up_start(struct up *u)
 {
     pid_t running = supervise_running(&u->layout);
 
+    u->began = wall_now();
+    u->started_now = running == 0;
     return running ? 0 : supervise_spawn(&u->layout, u->err);
 }
 
