@@ -169,10 +169,13 @@ static void on_started(struct process *p, const struct process_result *r, void *
     c->runtime = NULL;
     c->starting = false;
     if (r->timed_out || r->wait_status != 0 || read_pids(r->out, &c->init) < 0) {
+        char status[64];
+
+        process_status_text(r->wait_status, status, sizeof status);
         said = runtime_log_message(log);
         if (!said)
             said = r->timed_out ? xstrdup("the runtime did not answer in time") : str_dup(str_trim(r->err));
-        start_failed(s, said);
+        start_failed(s, said[0] ? said : status);
         return;
     }
     c->state = CONTAINER_RUNNING;
