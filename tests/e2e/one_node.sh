@@ -49,7 +49,8 @@ spec:
 Y
 client_ready() { kubectl get pod client -o 'jsonpath={.status.containerStatuses[0].ready}' | grep -q true; }
 until_ok 20 "client pod runs" client_ready
-from_pod() { kubectl exec client -- wget -q -T 3 -O - "$1" | grep -q 'Welcome to nginx'; }
+# (Debian's busybox wget crashes with -T)
+from_pod() { timeout 5 kubectl exec client -- wget -q -O - "$1" | grep -q 'Welcome to nginx'; }
 until_ok 10 "page from another pod by cluster address" from_pod "http://$cluster_ip/"
 until_ok 10 "page from another pod by node port" from_pod "http://$node_ip:$node_port/"
 expect_text "exec" "hello from inside" kubectl exec client -- echo hello from inside
