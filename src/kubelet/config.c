@@ -145,8 +145,21 @@ static int set_value(struct kubelet_config *c, const struct config_row *r, const
     return 0;
 }
 
+/* Rows without a place of their own that are read by their own code below. */
+static bool acted_upon(const char *path)
+{
+    static const char *const names[] = {"kind", "apiVersion", "systemReserved", "kubeReserved", "registerWithTaints",
+                                        "featureGates"};
+
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        if (streq(path, names[i]))
+            return true;
+    return false;
+}
+
+/* Names of fields that are of no effect here go to idle. */
 static int read_object(struct kubelet_config *c, const json_t *doc, const char *prefix, const char *what,
-                       struct error **err)
+                       struct buf *idle, struct error **err)
 {
     const char *key;
     json_t *v;
@@ -162,11 +175,13 @@ static int read_object(struct kubelet_config *c, const json_t *doc, const char *
         if (json_is_null(v))
             continue;
         if (r->type == CONFIG_OBJECT)
-            e = json_is_object(v) ? read_object(c, v, path, what, err) : wrong(what, path, "a map", err);
+            e = json_is_object(v) ? read_object(c, v, path, what, idle, err) : wrong(what, path, "a map", err);
         else
             e = set_value(c, r, v, what, err);
         if (e < 0)
             return e;
+        if (r->offset == CONFIG_NOWHERE && r->type != CONFIG_OBJECT && !acted_upon(path))
+            (void)buf_printf(idle, "%s%s", idle->n ? ", " : "", path);
     }
     return 0;
 }
@@ -191,6 +206,8 @@ static void taints(struct kubelet_config *c, const json_t *doc)
     size_t i;
     json_t *t;
 
+    if (json_object_get(doc, "registerWithTaints"))
+        flag_list_fini(&c->taints);
     json_array_foreach(json_object_get(doc, "registerWithTaints"), i, t)
     {
         cleanup_free char *text = xasprintf("%s=%s:%s", json_text_or(t, "key", ""), json_text_or(t, "value", ""),
@@ -200,9 +217,31 @@ static void taints(struct kubelet_config *c, const json_t *doc)
     }
 }
 
+/* Before serverTLSBootstrap there was a feature gate that alone turned it on; files of then carry it still. */
+static void gates(struct kubelet_config *c, const json_t *doc)
+{
+    if (json_is_true(json_at(doc, "featureGates", "RotateKubeletServerCertificate", NULL)) &&
+        !json_object_get(doc, "serverTLSBootstrap"))
+        c->server_tls_bootstrap = true;
+}
+
+int kubelet_config_check(const struct kubelet_config *c, struct error **err)
+{
+    if (!streq(c->authorization_mode, "Webhook") && !streq(c->authorization_mode, "AlwaysAllow"))
+        return error_set(err, EINVAL, "authorization mode \"%s\" is not served: it is Webhook or AlwaysAllow",
+                         strna(c->authorization_mode));
+    if (!streq(c->cgroup_driver, "cgroupfs"))
+        return error_set(err, EINVAL, "cgroup driver \"%s\" is not served: it is cgroupfs", strna(c->cgroup_driver));
+    if (c->image_gc_low_percent >= c->image_gc_high_percent)
+        return error_set(err, EINVAL, "imageGCLowThresholdPercent %lld must be below imageGCHighThresholdPercent %lld",
+                         (long long)c->image_gc_low_percent, (long long)c->image_gc_high_percent);
+    return 0;
+}
+
 int kubelet_config_parse(struct kubelet_config *c, struct str text, const char *what, struct error **err)
 {
     cleanup_json json_t *doc = NULL;
+    struct buf idle;
     int r = yaml_parse(text, CONFIG_MAX, what, &doc, err);
 
     if (r < 0)
@@ -211,12 +250,18 @@ int kubelet_config_parse(struct kubelet_config *c, struct str text, const char *
         !streq(json_text_or(doc, "apiVersion", ""), "kubelet.config.k8s.io/v1beta1"))
         return error_set(err, EINVAL,
                          "%s: not a KubeletConfiguration of kubelet.config.k8s.io/v1beta1 (set kind and apiVersion)", what);
-    r = read_object(c, doc, "", what, err);
+    buf_init(&idle, CONFIG_MAX);
+    r = read_object(c, doc, "", what, &idle, err);
+    if (r >= 0 && idle.n)
+        log_warn("kubelet", "fields are accepted and have no effect", "file", what, "fields", idle.p, NULL);
+    buf_fini(&idle);
     if (r < 0)
         return r;
     reserve(doc, "cpu", true, &c->reserved_cpu);
     reserve(doc, "memory", false, &c->reserved_memory);
     reserve(doc, "ephemeral-storage", false, &c->reserved_storage);
     taints(c, doc);
-    return 0;
+    gates(c, doc);
+    r = kubelet_config_check(c, err);
+    return r < 0 ? error_wrap(err, "%s", what) : 0;
 }

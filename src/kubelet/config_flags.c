@@ -2,7 +2,9 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "kubelet/kubelet.h"
+#include "base/quantity.h"
+#include "kubelet/config_table.h"
+#include <errno.h>
 
 #define CONFIG_MAX (1u << 20)
 
@@ -13,19 +15,19 @@ static const char *const ignored[] = {
     "docker-root", "docker-tls-ca", "docker-tls-cert", "docker-tls-key", "dynamic-config-dir", "enforce-node-allocatable",
     "event-burst", "event-qps", "event-storage-age-limit", "event-storage-event-limit", "eviction-hard", "eviction-max-pod-grace-period",
     "eviction-minimum-reclaim", "eviction-pressure-transition-period", "eviction-soft", "eviction-soft-grace-period",
-    "experimental-allocatable-ignore-eviction", "experimental-bootstrap-kubeconfig", "feature-gates", "global-housekeeping-interval",
+    "experimental-allocatable-ignore-eviction", "experimental-bootstrap-kubeconfig", "global-housekeeping-interval",
     "hairpin-mode", "host-ipc-sources", "host-network-sources", "host-pid-sources", "housekeeping-interval", "http-check-frequency",
     "image-credential-provider-bin-dir", "image-credential-provider-config", "image-pull-progress-deadline",
     "image-service-endpoint", "iptables-drop-bit", "iptables-masquerade-bit", "kube-api-burst", "kube-api-content-type",
-    "kube-api-qps", "kube-reserved", "kube-reserved-cgroup", "kubelet-cgroups", "lock-file", "log-backtrace-at", "log-cadvisor-usage",
+    "kube-api-qps", "kube-reserved-cgroup", "kubelet-cgroups", "lock-file", "log-backtrace-at", "log-cadvisor-usage",
     "log-dir", "log-file", "log-file-max-size", "log-flush-frequency", "log-json-info-buffer-size", "log-text-info-buffer-size",
     "logging-format", "machine-id-file", "manifest-url", "manifest-url-header", "master-service-namespace", "max-open-files",
     "maximum-dead-containers", "maximum-dead-containers-per-container", "memory-manager-policy", "minimum-container-ttl-duration",
-    "minimum-image-ttl-duration", "network-plugin", "network-plugin-mtu", "node-status-max-images", "node-status-update-frequency",
+    "network-plugin", "network-plugin-mtu", "node-status-max-images", "node-status-update-frequency",
     "non-masquerade-cidr", "oom-score-adj", "pod-cidr", "pod-infra-container-image", "qos-reserved", "registry-burst", "registry-qps",
     "reserved-cpus", "reserved-memory", "runtime-cgroups", "seccomp-profile-root", "stderrthreshold", "storage-driver-buffer-duration",
     "storage-driver-db", "storage-driver-host", "storage-driver-password", "storage-driver-table", "storage-driver-user",
-    "streaming-connection-idle-timeout", "system-cgroups", "system-reserved", "system-reserved-cgroup", "tls-cipher-suites",
+    "streaming-connection-idle-timeout", "system-cgroups", "system-reserved-cgroup", "tls-cipher-suites",
     "tls-curve-preferences", "tls-min-version", "topology-manager-policy", "topology-manager-policy-options", "topology-manager-scope",
     "volume-plugin-dir", "volume-stats-agg-period", "vmodule", "cadvisor-port", "container-log-max-files", "container-log-max-size",
     "experimental-mounter-path", "image-gc-max-age", "allowed-unsafe-sysctls", "show-hidden-metrics-for-version", "containerized",
@@ -46,7 +48,7 @@ static int set_verbosity(void *target, const char *value, struct error **err)
     int64_t v;
 
     if (str_to_i64(str_of(value), 0, 100, &v) < 0)
-        return error_set(err, 22, "--v takes a number");
+        return error_set(err, EINVAL, "--v takes a number");
     str_replace(&c->log_level, v >= 4 ? "debug" : "info");
     return 0;
 }
@@ -57,8 +59,68 @@ static int set_level(void *target, const char *value, struct error **err)
     enum log_level level;
 
     if (log_level_parse(value, &level) < 0)
-        return error_set(err, 22, "--log-level: \"%s\" is none of debug, info, warn, error", value);
+        return error_set(err, EINVAL, "--log-level: \"%s\" is none of debug, info, warn, error", value);
     str_replace(&c->log_level, value);
+    return 0;
+}
+
+static int set_gates(void *target, const char *value, struct error **err)
+{
+    struct kubelet_config *c = target;
+    struct str rest = str_of(value);
+
+    while (rest.n) {
+        struct str word = str_trim(str_split(&rest, ','));
+
+        if (str_eq_z(word, "RotateKubeletServerCertificate=true"))
+            c->server_tls_bootstrap = true;
+        else if (!str_starts(word, STR("RotateKubelet")))
+            log_warnf("kubelet", "feature gate %.*s has no effect", STR_FMT(word));
+    }
+    return 0;
+}
+
+static int set_schedulable(void *target, const char *value, struct error **err)
+{
+    struct kubelet_config *c = target;
+
+    if (!streq(value, "true") && !streq(value, "false"))
+        return error_set(err, EINVAL, "--register-schedulable: \"%s\" is neither true nor false", value);
+    c->unschedulable = streq(value, "false");
+    return 0;
+}
+
+static void add_amount(char **to, const char *amount, char format)
+{
+    struct quantity sum = {quantity_milli_or(*to, 0) + quantity_milli_or(amount, 0), format};
+    char text[QUANTITY_TEXT];
+
+    quantity_format(sum, text);
+    str_replace(to, text);
+}
+
+/* "cpu=100m,memory=1Gi"; what is reserved for the system and for Kubernetes adds up. */
+static int add_reserved(void *target, const char *value, struct error **err)
+{
+    struct kubelet_config *c = target;
+    struct str rest = str_of(value);
+
+    while (rest.n) {
+        struct str amount = str_trim(str_split(&rest, ',')), name = str_split(&amount, '=');
+        cleanup_free char *text = str_dup(amount.p ? amount : STR(""));
+        struct quantity q;
+
+        if (quantity_parse(str_of(text), &q) < 0)
+            return error_set(err, EINVAL, "reserved resources: \"%s\" is not like cpu=100m,memory=1Gi", value);
+        if (str_eq_z(name, "cpu"))
+            add_amount(&c->reserved_cpu, text, 'd');
+        else if (str_eq_z(name, "memory"))
+            add_amount(&c->reserved_memory, text, 'b');
+        else if (str_eq_z(name, "ephemeral-storage"))
+            add_amount(&c->reserved_storage, text, 'b');
+        else if (!str_eq_z(name, "pid"))
+            return error_set(err, EINVAL, "reserved resources: there is no resource \"%.*s\" to reserve", STR_FMT(name));
+    }
     return 0;
 }
 
@@ -102,7 +164,11 @@ static size_t own_flags(struct kubelet_config *c, struct flag *f)
         {"cpu-cfs-quota", 0, FLAG_BOOL, &c->cpu_cfs_quota, "enforce CPU limits"},
         {"cpu-cfs-quota-period", 0, FLAG_DURATION, &c->cpu_cfs_period_ns, "period of the quota"},
         {"register-node", 0, FLAG_BOOL, &c->register_node, "register the Node"},
-        {"register-schedulable", 0, FLAG_IGNORED_BOOL, NULL, NULL},
+        {"register-schedulable", 0, FLAG_FUNC, c, "false: the Node starts cordoned", 0, 0, set_schedulable},
+        {"system-reserved", 0, FLAG_FUNC, c, "kept from pods for the system: cpu=100m,memory=1Gi", 0, 0, add_reserved},
+        {"kube-reserved", 0, FLAG_FUNC, c, "kept from pods for Kubernetes: cpu=100m,memory=1Gi", 0, 0, add_reserved},
+        {"feature-gates", 0, FLAG_FUNC, c, "RotateKubeletServerCertificate=true; others have no effect", 0, 0, set_gates},
+        {"minimum-image-ttl-duration", 0, FLAG_DURATION, &c->image_minimum_gc_age_ns, "youngest image that is collected"},
         {"register-with-taints", 0, FLAG_LIST, &c->taints, "key=value:Effect"},
         {"provider-id", 0, FLAG_STRING, &c->provider_id, "spec.providerID of the Node"},
         {"serialize-image-pulls", 0, FLAG_BOOL, &c->serialize_image_pulls, "one pull at a time"},
@@ -155,10 +221,43 @@ static const char *config_of(int argc, char **argv)
     return path;
 }
 
+/* What flags add to rather than set: given at all, flags replace what the file says. */
+struct aside {
+    struct flag_list cluster_dns, taints;
+    char *reserved[3];
+};
+
+static void put_aside(struct kubelet_config *c, struct aside *a)
+{
+    *a = (struct aside){c->cluster_dns, c->taints, {c->reserved_cpu, c->reserved_memory, c->reserved_storage}};
+    c->cluster_dns = c->taints = (struct flag_list){0};
+    c->reserved_cpu = c->reserved_memory = c->reserved_storage = NULL;
+}
+
+static void take_back(struct kubelet_config *c, struct aside *a)
+{
+    char **const reserved[] = {&c->reserved_cpu, &c->reserved_memory, &c->reserved_storage};
+
+    for (size_t i = 0; i < ARRAY_LEN(reserved); i++) {
+        if (!*reserved[i])
+            *reserved[i] = TAKE(a->reserved[i]);
+        free(a->reserved[i]);
+    }
+    if (c->cluster_dns.n)
+        flag_list_fini(&a->cluster_dns);
+    else
+        c->cluster_dns = a->cluster_dns;
+    if (c->taints.n)
+        flag_list_fini(&a->taints);
+    else
+        c->taints = a->taints;
+}
+
 int kubelet_config_load(struct kubelet_config *c, int argc, char **argv, const struct flag *extra, size_t n_extra,
                         struct error **err)
 {
     const char *path = config_of(argc, argv);
+    struct aside aside;
     struct flag *flags;
     size_t n;
     int r;
@@ -178,7 +277,9 @@ int kubelet_config_load(struct kubelet_config *c, int argc, char **argv, const s
     flags = xreallocarray(flags, n + n_extra, sizeof(*flags));
     if (n_extra)
         memcpy(flags + n, extra, n_extra * sizeof(*extra));
+    put_aside(c, &aside);
     r = flags_parse(argv[0], flags, n + n_extra, argc, argv, NULL, err);
+    take_back(c, &aside);
     free(flags);
-    return r;
+    return r ? r : kubelet_config_check(c, err);
 }

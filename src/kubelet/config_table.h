@@ -14,3 +14,5 @@ struct config_row {
 };
 extern const struct config_row config_rows[];
 extern const size_t config_rows_n;
+/* Values that are understood and cannot be served: -EINVAL. */
+int kubelet_config_check(const struct kubelet_config *c, struct error **err);

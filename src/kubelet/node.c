@@ -24,6 +24,8 @@ struct node {
     void *arg;
     struct grpc_client *cri;
     char *name, *ip, *cert_dir, *pod_cidr;
+    char *ca_file, *ca_pem; /* the cluster's, from the kubeconfig: stands in for a client CA that was not named */
+    char *serving_path, *serving_key_path;
     struct bootstrap *bootstrap;
     struct kube_client *client;
     struct node_status *status;
@@ -85,10 +87,12 @@ void node_set_pressure(struct node *n, bool memory, bool disk, bool pid)
 
 static struct tls_server_config tls_config(const struct node *n, const char *cert, const char *key)
 {
+    bool named = n->cfg->client_ca_file && *n->cfg->client_ca_file;
     return (struct tls_server_config){
         .cert = {.path = cert},
         .key = {.path = key},
-        .client_ca = {.path = n->cfg->client_ca_file},
+        .client_ca = named ? (struct tls_pem){.path = n->cfg->client_ca_file}
+                           : (struct tls_pem){.path = n->ca_file, .data = str_of(n->ca_pem)},
         .alpn = "http/1.1",
     };
 }
@@ -100,6 +104,11 @@ static void use_certificate(struct node *n, const char *cert, const char *key)
     if (tls_server_reload(n->tls, &tc, &err) < 0)
         log_warnf("kubelet", "the new serving certificate cannot be used, the old one stays: %s",
                   error_message(err));
+    char *was = n->serving_path, *key_was = n->serving_key_path;
+    n->serving_path = xstrdup(cert);
+    n->serving_key_path = xstrdup(key);
+    free(was);
+    free(key_was);
 }
 
 static void on_serving_renewed(const char *path, void *arg)
@@ -132,6 +141,8 @@ static int begin_tls(struct node *n, struct error **err)
     }
     struct tls_server_config tc = tls_config(n, cert, key);
     int r = tls_server_new(&tc, &n->tls, err);
+    n->serving_path = TAKE(cert);
+    n->serving_key_path = TAKE(key);
     if (!r)
         loop_timer_start(n->loop, &n->cert_check, CERT_CHECK_MS, on_cert_check);
     return r ? error_wrap(err, "serving certificate") : 0;
@@ -278,6 +289,10 @@ static int begin_client(struct node *n, struct error **err)
         return r;
     log_info("kubelet", "using API server", "server", kube_client_server(n->client), NULL);
     kubelet_server_set_client(n->server, n->client);
+    n->ca_file = xstrdup_null(k.ca_file);
+    n->ca_pem = xstrdup_null(k.ca_pem);
+    if (n->tls)
+        use_certificate(n, n->serving_path, n->serving_key_path);
     keep_client_certificate(n, &k);
     request_serving_certificate(n);
     begin_status(n);
@@ -418,6 +433,10 @@ void node_stop(struct node *n)
     free(n->name);
     free(n->ip);
     free(n->cert_dir);
+    free(n->ca_file);
+    free(n->ca_pem);
+    free(n->serving_path);
+    free(n->serving_key_path);
     free(n->pod_cidr);
     free(n);
 }

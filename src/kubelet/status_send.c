@@ -64,12 +64,12 @@ static void body(struct pod *p, const K8s__PodStatus *s, const char *uid, struct
     add_text(b, "message", s->message);
     add_text(b, "hostIP", s->hostip);
     add_text(b, "podIP", s->podip);
-    (void)buf_add_z(b, ",\"hostIPs\":[");
+    (void)buf_add_z(b, ",\"hostIPs\":[{\"$patch\":\"replace\"}");
     for (size_t i = 0; i < s->n_hostips; i++)
-        (void)buf_printf(b, "%s{\"ip\":\"%s\"}", i ? "," : "", s->hostips[i]->ip);
-    (void)buf_add_z(b, "],\"podIPs\":[");
+        (void)buf_printf(b, ",{\"ip\":\"%s\"}", s->hostips[i]->ip);
+    (void)buf_add_z(b, "],\"podIPs\":[{\"$patch\":\"replace\"}");
     for (size_t i = 0; i < s->n_podips; i++)
-        (void)buf_printf(b, "%s{\"ip\":\"%s\"}", i ? "," : "", s->podips[i]->ip);
+        (void)buf_printf(b, ",{\"ip\":\"%s\"}", s->podips[i]->ip);
     (void)buf_add_z(b, "]");
     add_list(b, "initContainerStatuses", s->initcontainerstatuses, s->n_initcontainerstatuses);
     add_list(b, "containerStatuses", s->containerstatuses, s->n_containerstatuses);
