@@ -121,6 +121,12 @@ has "bad command" "$(start "$c")" "no such file"
 is "bad command's code" "$(status "$c" | field exit_code)" 128
 is "bad command's reason" "$(status "$c" | field reason)" StartError
 
+mkdir -p "$top/host/sub" && mount -t tmpfs sub "$top/host/sub"
+run "$p" rro '["sh","-c","touch /m/x; touch /m/sub/x"]' ",\"mounts\":[{\"container_path\":\"/m\",\"host_path\":\"$top/host\",\"readonly\":true,\"recursive_read_only\":true}]"
+is "recursively read-only" "$(echo "$out" | grep -c "Read-only file system")" 2
+umount "$top/host/sub"
+has "the host's sysctls are safe" "$(sandbox bad "$(echo "$linux" | sed 's/}$/,"security_context":{"namespace_options":{"network":2}},"sysctls":{"net.core.somaxconn":"1"}}/')")" "not allowed with the host's network"
+
 # ---- exec, attach, stats ----
 c=$(create "$p" main '["sh","-c","trap \"exit 9\" TERM; while read l; do echo got $l; done; while true; do sleep 0.1; done"]' ',"stdin":true')
 start "$c" >/dev/null
@@ -133,7 +139,7 @@ q="\"container_id\":\"$c\",\"stdout\":true"
 has "stream" "$(stream "$(cri Exec "{$q,\"stdin\":true,\"cmd\":[\"cat\"]}" | url_of)" --stdin 'hello\n')" 'hello
 status: {"metadata":{},"status":"Success"}'
 has "stream's exit code" "$(stream "$(cri Exec "{$q,\"cmd\":[\"sh\",\"-c\",\"exit 5\"]}" | url_of)")" '"reason":"ExitCode","message":"5"'
-has "terminal's size" "$(stream "$(cri Exec "{$q,\"stdin\":true,\"tty\":true,\"cmd\":[\"stty\",\"size\"]}" | url_of)" --resize 120,40)" "40 120"
+has "terminal's size" "$(stream "$(cri Exec "{$q,\"stdin\":true,\"tty\":true,\"cmd\":[\"sh\",\"-c\",\"sleep 0.3; stty size\"]}" | url_of)" --resize 120,40)" "40 120"
 has "attach" "$(stream "$(cri Attach "{$q,\"stdin\":true}" | url_of)" --stdin 'aa\n' --seconds 1 --keep)" "got aa"
 mv "$top/logs/main.log" "$top/logs/main.log.1"
 is "reopen" "$(cri ReopenContainerLog "{\"container_id\":\"$c\"}")" '{}'

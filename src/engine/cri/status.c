@@ -59,6 +59,7 @@ static void on_status(struct grpc_context *x, const ProtobufCMessage *request, v
     status.n_conditions = 2;
     status.conditions = list;
     r.status = &status;
+    features.recursive_read_only_mounts = true; /* runc 1.1, crun 1.4; Linux 5.12 */
     handler.features = &features;
     r.n_runtime_handlers = 1;
     r.runtime_handlers = handlers;

@@ -156,6 +156,27 @@ static void helper_argv(const struct sandbox *s, const char *run, struct flag_li
     v->v[v->n] = NULL;
 }
 
+/* A sysctl is only taken where it belongs to a namespace of the pod's own: otherwise it would be the host's. */
+static int check_sysctl(const char *key, const Runtime__V1__NamespaceOption *o, struct error **err)
+{
+    static const char *const ipc[] = {"kernel.shm", "kernel.msg", "kernel.sem", "fs.mqueue."};
+    bool host_net = o && o->network == RUNTIME__V1__NAMESPACE_MODE__NODE;
+    bool host_ipc = o && o->ipc == RUNTIME__V1__NAMESPACE_MODE__NODE;
+    cleanup_free char *dotted = xstrdup(key);
+
+    for (char *p = dotted; *p; p++)
+        if (*p == '/')
+            *p = '.';
+    if (strstarts(dotted, "net."))
+        return host_net ? error_set(err, EINVAL, "sysctl %s is not allowed with the host's network", key) : 0;
+    for (size_t i = 0; i < ARRAY_LEN(ipc); i++)
+        if (strstarts(dotted, ipc[i]))
+            return host_ipc ? error_set(err, EINVAL, "sysctl %s is not allowed with the host's IPC", key) : 0;
+    if (streq(dotted, "kernel.domainname") && !host_net)
+        return 0;
+    return error_set(err, EINVAL, "sysctl %s belongs to no namespace of a pod", key);
+}
+
 static int check(struct engine *e, const Runtime__V1__PodSandboxConfig *c, const char *handler, struct error **err)
 {
     const Runtime__V1__NamespaceOption *o =
@@ -171,6 +192,9 @@ static int check(struct engine *e, const Runtime__V1__PodSandboxConfig *c, const
         return error_set(err, ENOTSUP, "user namespaces for pods are not supported by this engine");
     if (e->sandboxes.n >= OBJECTS_MAX)
         return error_set(err, EAGAIN, "there are %d sandboxes already", OBJECTS_MAX);
+    for (size_t i = 0; c->linux && i < c->linux->n_sysctls; i++)
+        if (check_sysctl(c->linux->sysctls[i]->key, o, err) < 0)
+            return -EINVAL;
     return 0;
 }
 
