@@ -36,6 +36,11 @@ struct element {
 const char *element_map_name(enum element_map m);
 size_t element_key_bytes(uint8_t map, uint8_t v6);
 size_t element_data_bytes(uint8_t map, uint8_t v6);
+/* Several Services may want the same one: references to it are counted. */
+static inline bool element_is_shared(const struct element *e)
+{
+    return e->map == MAP_HAIRPIN || e->map == MAP_CLUSTER_IPS;
+}
 /* Data of the two goto maps. */
 uint32_t element_chain(const struct element *e);
 void element_set_chain(struct element *e, uint32_t chain);

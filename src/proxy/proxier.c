@@ -309,6 +309,7 @@ static int reconcile(struct proxier *p, struct error **err)
         want[n++] = &((struct service *)e->value)->programmed;
     int r = ruleset_reconcile(p->rules, want, n, &tally, err);
     free(want);
+    p->last_tally = tally;
     if (r == 0 && (tally.added || tally.removed))
         log_fmt(LOG_LEVEL_INFO, "proxy", "rules levelled: %zu elements kept, %zu added, %zu removed", tally.kept, tally.added,
                 tally.removed);

@@ -29,6 +29,7 @@ struct proxier {
     struct stale_flows stale;
     bool reconcile_due; /* the next sync compares with the kernel */
     size_t syncs, changes;
+    struct ruleset_tally last_tally; /* of the last comparison with the kernel */
     struct list health; /* services with a health-check node port */
 };
 struct service {

@@ -486,6 +486,87 @@ static size_t kernel_elements6(const char *set)
     return count;
 }
 
+/* Small numbers from a fixed sequence, so that a failure can be had again. */
+static unsigned dice(unsigned n)
+{
+    static uint32_t x = 2463534242u;
+    x ^= x << 13;
+    x ^= x >> 17;
+    x ^= x << 5;
+    return x % n;
+}
+
+static void random_service(unsigned i)
+{
+    static const char *const policies[] = {"", "\"externalTrafficPolicy\":\"Local\",", "\"internalTrafficPolicy\":\"Local\",",
+                                           "\"sessionAffinity\":\"ClientIP\","};
+    char name[16], json[900];
+
+    (void)snprintf(name, sizeof(name), "r%u", i);
+    if (dice(6) == 0) {
+        proxier_delete_service(&proxier, "t", name);
+        return;
+    }
+    (void)snprintf(json, sizeof(json),
+                   "{\"metadata\":{\"namespace\":\"t\",\"name\":\"%s\"},\"spec\":{\"type\":\"NodePort\",\"clusterIP\":\"10.97.0.%u\","
+                   "\"clusterIPs\":[\"10.97.0.%u\"%s],\"externalIPs\":[\"198.51.100.%u\"],%s%s\"ports\":["
+                   "{\"name\":\"tcp\",\"port\":%u,\"nodePort\":%u},{\"name\":\"udp\",\"protocol\":\"UDP\",\"port\":53}]}}",
+                   name, i + 1, i + 1, dice(2) ? ",\"fd00:97::1\"" : "", dice(8) + 1, policies[dice(4)], policies[dice(4)],
+                   80 + dice(3), 31000 + dice(12));
+    if (strstr(json, "sessionAffinity") == NULL || strstr(strstr(json, "sessionAffinity") + 1, "sessionAffinity") == NULL)
+        if (strstr(json, "TrafficPolicy") == NULL || strstr(strstr(json, "TrafficPolicy") + 1, "TrafficPolicy") == NULL)
+            set_service(json);
+}
+
+static void random_slice(unsigned i)
+{
+    cleanup_buf struct buf b;
+    char name[16];
+
+    (void)snprintf(name, sizeof(name), "r%u-1", i);
+    if (dice(6) == 0) {
+        proxier_delete_slice(&proxier, "t", name);
+        return;
+    }
+    buf_init(&b, 65536);
+    (void)buf_printf(&b, "{\"metadata\":{\"namespace\":\"t\",\"name\":\"%s\",\"labels\":{\"kubernetes.io/service-name\":\"r%u\"}},"
+                         "\"addressType\":\"%s\",\"ports\":[{\"name\":\"tcp\",\"port\":8080},{\"name\":\"udp\",\"port\":53,"
+                         "\"protocol\":\"UDP\"}],\"endpoints\":[", name, i, dice(4) ? "IPv4" : "IPv6");
+    bool v4 = strstr(b.p, "IPv4") != NULL;
+    for (unsigned k = 0, n = dice(5); k < n; k++)
+        (void)buf_printf(&b, "%s{\"addresses\":[\"%s%u\"],\"nodeName\":\"node%u\",\"conditions\":{\"ready\":%s,\"serving\":true,"
+                             "\"terminating\":%s}}", k ? "," : "", v4 ? "10.128.9." : "fd00:128::", dice(9) + 1, dice(3),
+                         dice(3) ? "true" : "false", dice(2) ? "true" : "false");
+    (void)buf_add_z(&b, "]}");
+    set_slice(b.p);
+}
+
+TEST(random_changes_leave_nothing_to_level)
+{
+    setup();
+    for (int round = 0; round < 60; round++) {
+        for (unsigned step = 0; step < 20; step++) {
+            for (unsigned n = dice(4) + 1; n; n--)
+                dice(2) ? random_service(dice(12)) : random_slice(dice(12));
+            sync_rules();
+            assert_false(proxier.reconcile_due); /* no transaction was refused */
+        }
+        proxier.reconcile_due = true;
+        sync_rules();
+        /* what piecemeal changes made of the kernel is what is wanted */
+        assert_int_equal(proxier.last_tally.added, 0);
+        assert_int_equal(proxier.last_tally.removed, 0);
+    }
+    for (unsigned i = 0; i < 12; i++) {
+        char name[16];
+        (void)snprintf(name, sizeof(name), "r%u", i);
+        proxier_delete_service(&proxier, "t", name);
+        (void)snprintf(name, sizeof(name), "r%u-1", i);
+        proxier_delete_slice(&proxier, "t", name);
+    }
+    sync_rules();
+}
+
 TEST(both_families)
 {
     setup();

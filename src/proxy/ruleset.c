@@ -29,7 +29,7 @@ int ruleset_new(struct ruleset_options *o, int netns_fd, struct ruleset **ret, s
     r->options = *o;
     *o = (struct ruleset_options){0};
     map_init(&r->chain_numbers);
-    map_init(&r->hairpins);
+    map_init(&r->shared);
     family_init(r, 0);
     family_init(r, 1);
     r->families[0].wanted = true;
@@ -61,7 +61,7 @@ void ruleset_free(struct ruleset *r)
         free(r->chains[i]);
     free(r->chains);
     map_fini(&r->chain_numbers, NULL);
-    map_fini(&r->hairpins, NULL);
+    map_fini(&r->shared, NULL);
     ruleset_options_fini(&r->options);
     free(r);
 }
@@ -154,26 +154,26 @@ void ruleset_put_element(struct family *f, const struct ruleset *r, const struct
         nft_element_delete(f->batch, &x);
 }
 
-bool ruleset_hairpin_ref(struct ruleset *r, const struct element *e)
+bool ruleset_shared_ref(struct ruleset *r, const struct element *e)
 {
     uint8_t key[ELEMENT_KEY_MAX + 1];
     struct str k = {(const char *)key, element_record_key(e, key)};
-    uintptr_t n = (uintptr_t)map_get_str(&r->hairpins, k);
+    uintptr_t n = (uintptr_t)map_get_str(&r->shared, k);
 
-    (void)map_set_str(&r->hairpins, k, (void *)(n + 1));
+    (void)map_set_str(&r->shared, k, (void *)(n + 1));
     return n == 0;
 }
 
-bool ruleset_hairpin_unref(struct ruleset *r, const struct element *e)
+bool ruleset_shared_unref(struct ruleset *r, const struct element *e)
 {
     uint8_t key[ELEMENT_KEY_MAX + 1];
     struct str k = {(const char *)key, element_record_key(e, key)};
-    uintptr_t n = (uintptr_t)map_get_str(&r->hairpins, k);
+    uintptr_t n = (uintptr_t)map_get_str(&r->shared, k);
 
     if (n > 1)
-        (void)map_set_str(&r->hairpins, k, (void *)(n - 1));
+        (void)map_set_str(&r->shared, k, (void *)(n - 1));
     else
-        (void)map_remove_str(&r->hairpins, k);
+        (void)map_remove_str(&r->shared, k);
     return n == 1;
 }
 
@@ -192,7 +192,7 @@ void ruleset_add(struct ruleset *r, const struct element *e)
     struct family *f = &r->families[e->v6];
     struct chain *c = chain_of(r, e);
 
-    if (e->map == MAP_HAIRPIN && !ruleset_hairpin_ref(r, e))
+    if (element_is_shared(e) && !ruleset_shared_ref(r, e))
         return;
     if (c) {
         c->refs++;
@@ -206,7 +206,7 @@ void ruleset_delete(struct ruleset *r, const struct element *e)
     struct family *f = &r->families[e->v6];
     struct chain *c = chain_of(r, e);
 
-    if (e->map == MAP_HAIRPIN && !ruleset_hairpin_unref(r, e))
+    if (element_is_shared(e) && !ruleset_shared_unref(r, e))
         return;
     if (c)
         c->refs--;

@@ -17,7 +17,7 @@ struct ruleset {
     struct chain **chains;
     size_t chains_n, chains_cap;
     struct map chain_numbers; /* "4name" -> number + 1 */
-    struct map hairpins;      /* record key -> references */
+    struct map shared;      /* record key -> references */
 };
 void ruleset_put_sets(struct ruleset *r, struct family *f);
 void ruleset_put_static_chains(struct ruleset *r, struct family *f);
@@ -25,6 +25,6 @@ void ruleset_put_static_chains(struct ruleset *r, struct family *f);
 extern const char *const ruleset_static_chains[];
 void ruleset_put_chain_rules(struct ruleset *r, struct family *f, const struct chain *c);
 void ruleset_put_element(struct family *f, const struct ruleset *r, const struct element *e, bool add);
-/* Reference to a hairpin element: true when it was the first. unref: true when it was the last. */
-bool ruleset_hairpin_ref(struct ruleset *r, const struct element *e);
-bool ruleset_hairpin_unref(struct ruleset *r, const struct element *e);
+/* References to an element several Services may want: true when it was the first. unref: true when it was the last. */
+bool ruleset_shared_ref(struct ruleset *r, const struct element *e);
+bool ruleset_shared_unref(struct ruleset *r, const struct element *e);

@@ -72,14 +72,14 @@ static bool count_references(struct ruleset *r, const struct packed *const *want
 
     for (size_t i = 0; i < r->chains_n; i++)
         r->chains[i]->refs = 0;
-    map_clear(&r->hairpins, NULL);
+    map_clear(&r->shared, NULL);
     for (size_t i = 0; i < want_n; i++)
         for (size_t at = 0; packed_next(want[i], &at, &e, NULL);) {
             v6 |= e.v6;
             if (e.map == MAP_SERVICES || e.map == MAP_NODE_PORTS)
                 r->chains[element_chain(&e)]->refs++;
-            else if (e.map == MAP_HAIRPIN)
-                (void)ruleset_hairpin_ref(r, &e);
+            else if (element_is_shared(&e))
+                (void)ruleset_shared_ref(r, &e);
         }
     return v6;
 }
