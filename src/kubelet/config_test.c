@@ -1,4 +1,6 @@
 #include "base/buf.h"
+#include "base/cleanup.h"
+#include "base/mem.h"
 #include "base/test.h"
 #include "base/time.h"
 #include "kubelet/kubelet.h"
@@ -25,6 +27,7 @@ TEST(walkthrough_file)
     assert_false(c.serialize_image_pulls);
     assert_int_equal(c.cluster_dns.n, 1);
     assert_string_equal(c.cluster_domain, "cluster.local.");
+    assert_true(c.server_tls_bootstrap); /* by its feature gate */
     kubelet_config_fini(&c);
 }
 
@@ -54,6 +57,8 @@ TEST(wrong_files_are_told)
         {HEAD "maxPods: many\n", "whole number"},
         {HEAD "readOnlyPort: 70000\n", "between 0 and 65535"},
         {HEAD "syncFrequency: 10\n", "duration"},
+        {HEAD "authorization: {mode: RBAC}\n", "\"RBAC\" is not served"},
+        {HEAD "cgroupDriver: systemd\n", "\"systemd\" is not served"},
         {"kind: Pod\n", "not a KubeletConfiguration"},
     };
 
@@ -88,6 +93,63 @@ TEST(configz_parses_again)
     buf_fini(&text);
     kubelet_config_fini(&c);
     kubelet_config_fini(&d);
+}
+
+TEST(flags_over_the_file)
+{
+    char path[] = "/tmp/skiff-config-test.XXXXXX";
+    static const char text[] = HEAD "clusterDNS: [10.0.0.2]\naddress: 192.0.2.7\nreadOnlyPort: 10255\nmaxPods: 20\n"
+                                    "systemReserved: {cpu: 100m, memory: 1Gi}\nkubeReserved: {cpu: 200m}\n"
+                                    "registerWithTaints: [{key: a, value: b, effect: NoSchedule}]\n";
+    char *argv[] = {"kubelet", NULL, "--cluster-dns=10.9.9.9", "--address=192.0.2.8", "--system-reserved=cpu=50m",
+                    "--kube-reserved=cpu=70m", "--register-schedulable=false"};
+    struct kubelet_config c;
+    struct error *err = NULL;
+    int fd = mkstemp(path);
+    cleanup_free char *config = xasprintf("--config=%s", path);
+
+    argv[1] = config;
+    assert_true(fd >= 0 && write(fd, text, strlen(text)) > 0);
+    (void)close(fd);
+    kubelet_config_init(&c);
+    if (kubelet_config_load(&c, 7, argv, NULL, 0, &err) != 0)
+        fail_msg("%s", error_message(err));
+    (void)unlink(path);
+    assert_string_equal(c.address, "192.0.2.8");
+    assert_int_equal(c.read_only_port, 10255);
+    assert_int_equal(c.cluster_dns.n, 1);
+    assert_string_equal(c.cluster_dns.v[0], "10.9.9.9");
+    assert_string_equal(c.reserved_cpu, "120m");
+    assert_string_equal(c.reserved_memory, "1Gi");
+    assert_string_equal(c.taints.v[0], "a=b:NoSchedule");
+    assert_true(c.unschedulable);
+    kubelet_config_fini(&c);
+}
+
+TEST(wrong_flags_are_told)
+{
+    static const struct {
+        const char *flag, *want;
+    } t[] = {
+        {"--hostname-overide=x", "hostname-override"},
+        {"--config=/nonexistent/kubelet.yaml", "/nonexistent/kubelet.yaml"},
+        {"--kube-reserved=cpu", "is not like"},
+        {"--authorization-mode=RBAC", "is not served"},
+        {"--image-gc-low-threshold=90", "must be below"},
+    };
+
+    for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+        char *argv[] = {"kubelet", (char *)(uintptr_t)t[i].flag};
+        struct kubelet_config c;
+        struct error *err = NULL;
+
+        kubelet_config_init(&c);
+        assert_true(kubelet_config_load(&c, 2, argv, NULL, 0, &err) < 0);
+        if (!strstr(error_message(err), t[i].want))
+            fail_msg("%s", error_message(err));
+        error_clear(&err);
+        kubelet_config_fini(&c);
+    }
 }
 
 TEST_MAIN()
