@@ -115,6 +115,11 @@ int nft_table_get(struct nft *n, uint8_t family, const char *table, struct buf *
 typedef int (*nft_name_fn)(const char *name, void *arg);
 int nft_chain_each(struct nft *n, uint8_t family, const char *table, nft_name_fn fn, void *arg, struct error **err);
 int nft_set_each(struct nft *n, uint8_t family, const char *table, nft_name_fn fn, void *arg, struct error **err);
+/* First base chain at the hook whose policy is drop. 1 found, 0 none. */
+struct nft_chain_found {
+    char table[NFT_TABLE_MAXNAMELEN], chain[NFT_CHAIN_MAXNAMELEN];
+};
+int nft_find_drop_policy(struct nft *n, uint8_t family, uint32_t hook, struct nft_chain_found *ret, struct error **err);
 struct nft_element_view {
     struct str key, key_end, data;
     bool interval_end;

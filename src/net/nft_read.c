@@ -93,6 +93,34 @@ int nft_set_each(struct nft *n, uint8_t family, const char *table, nft_name_fn f
     return netlink_query(n->query, on_name, &q, err, "nf_tables: list sets of table %s", table);
 }
 
+struct drop_query {
+    uint32_t hook;
+    struct nft_chain_found *found;
+};
+
+static int on_drop_chain(const struct nlmsghdr *h, void *arg)
+{
+    const struct drop_query *q = arg;
+    const struct nlattr *t[NFTA_CHAIN_MAX + 1], *k[NFTA_HOOK_MAX + 1];
+
+    if (netlink_parse(h, sizeof(struct nfgenmsg), t, NFTA_CHAIN_MAX) < 0 || !t[NFTA_CHAIN_HOOK] ||
+        netlink_parse_nested(t[NFTA_CHAIN_HOOK], k, NFTA_HOOK_MAX) < 0)
+        return 0;
+    if (attr_be32(k[NFTA_HOOK_HOOKNUM], UINT32_MAX) != q->hook || attr_be32(t[NFTA_CHAIN_POLICY], NF_ACCEPT) != NF_DROP)
+        return 0;
+    netlink_attr_text(t[NFTA_CHAIN_TABLE], q->found->table, sizeof(q->found->table));
+    netlink_attr_text(t[NFTA_CHAIN_NAME], q->found->chain, sizeof(q->found->chain));
+    return 1;
+}
+
+int nft_find_drop_policy(struct nft *n, uint8_t family, uint32_t hook, struct nft_chain_found *ret, struct error **err)
+{
+    struct drop_query q = {hook, ret};
+
+    (void)build(n, NFT_MSG_GETCHAIN, NLM_F_DUMP, family, NULL);
+    return netlink_query(n->query, on_drop_chain, &q, err, "nf_tables: list chains");
+}
+
 /* ---- elements ---- */
 
 static int value_of(const struct nlattr *nest, struct str *ret, struct nft_element_view *e)

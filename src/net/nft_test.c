@@ -101,6 +101,25 @@ TEST(batches_and_reading_back)
     nft_batch_free(b);
 }
 
+TEST(a_policy_of_drop_is_found)
+{
+    struct nft_chain_found found;
+    struct nft_batch *b;
+
+    setup();
+    b = nft_batch_new(nft, NFPROTO_IPV4, "skiff-test-drop");
+    assert_int_equal(nft_find_drop_policy(nft, NFPROTO_IPV4, NF_INET_FORWARD, &found, NULL), 0);
+    nft_table_add(b, STR_NULL);
+    nft_chain_add_base(b, "FORWARD", "filter", NF_INET_FORWARD, 0, NF_DROP);
+    must_commit(b);
+    assert_int_equal(nft_find_drop_policy(nft, NFPROTO_IPV4, NF_INET_FORWARD, &found, NULL), 1);
+    assert_string_equal(found.table, "skiff-test-drop");
+    assert_string_equal(found.chain, "FORWARD");
+    nft_table_remove(b);
+    must_commit(b);
+    nft_batch_free(b);
+}
+
 TEST(refusals_name_the_message)
 {
     cleanup_error struct error *err = NULL;

@@ -202,6 +202,7 @@ static int docker_opts_main(int argc, char **argv)
     d.individual = !only_combined;
     d.combined = !only_individual;
     d.combined_key = key;
+    d.no_masquerade_option = no_masquerade;
     if (r == 0)
         r = file_read(file, 65536, &text, &err);
     if (r == 0)

@@ -58,12 +58,20 @@ int output_format_docker(const struct output *o, const struct output_docker *d, 
     char bip[IPNET_TEXT];
 
     gateway_format(o, bip);
-    if (d->individual)
-        (void)buf_printf(b, "DOCKER_OPT_BIP=\"--bip=%s\"\nDOCKER_OPT_IPMASQ=\"--ip-masq=%s\"\nDOCKER_OPT_MTU=\"--mtu=%u\"\n",
-                         bip, d->masquerade ? "true" : "false", o->mtu);
-    if (d->combined)
-        (void)buf_printf(b, "%s=\" --bip=%s --ip-masq=%s --mtu=%u\"\n", d->combined_key ? d->combined_key : "DOCKER_OPTS",
-                         bip, d->masquerade ? "true" : "false", o->mtu);
+    const char *masquerade = d->masquerade ? "true" : "false";
+
+    if (d->individual) {
+        (void)buf_printf(b, "DOCKER_OPT_BIP=\"--bip=%s\"\n", bip);
+        if (!d->no_masquerade_option)
+            (void)buf_printf(b, "DOCKER_OPT_IPMASQ=\"--ip-masq=%s\"\n", masquerade);
+        (void)buf_printf(b, "DOCKER_OPT_MTU=\"--mtu=%u\"\n", o->mtu);
+    }
+    if (d->combined) {
+        (void)buf_printf(b, "%s=\" --bip=%s", d->combined_key ? d->combined_key : "DOCKER_OPTS", bip);
+        if (!d->no_masquerade_option)
+            (void)buf_printf(b, " --ip-masq=%s", masquerade);
+        (void)buf_printf(b, " --mtu=%u\"\n", o->mtu);
+    }
     return b->overflowed ? -EMSGSIZE : 0;
 }
 

@@ -14,7 +14,7 @@ int output_parse(struct str text, struct output *ret, struct error **err);
 /* dockerd's options. combined: NAME="--bip=... --ip-masq=... --mtu=..." under the key; individual: DOCKER_OPT_BIP and so on. */
 struct output_docker {
     const char *combined_key; /* NULL: DOCKER_OPTS */
-    bool combined, individual;
+    bool combined, individual, no_masquerade_option;
     bool masquerade; /* whether dockerd is told to masquerade: the opposite of what we do, unless asked for */
 };
 int output_format_docker(const struct output *o, const struct output_docker *d, struct buf *b);

@@ -28,7 +28,7 @@ struct overlay {
     struct reflector *nodes;
     struct map peers; /* node name -> struct lease */
     struct lease own; /* as the API server has it */
-    bool own_seen, listed, ready, patching;
+    bool own_seen, listed, ready, warned_drop;
     struct kube_call *patch;
     struct lease wanted; /* what our annotations should say */
     struct loop_defer defer;
@@ -128,6 +128,21 @@ static int allow_forwarding(void *arg, struct error **err)
     return file_write_knob("/proc/sys/net/ipv4/ip_forward", "1", err);
 }
 
+/* A verdict of accept in our table does not save a packet from another table's drop: all we can do is say so. */
+static void warn_about_drop(struct overlay *o)
+{
+    static const uint8_t families[] = {NFPROTO_IPV4, NFPROTO_INET};
+    struct nft_chain_found f;
+
+    for (size_t i = 0; i < ARRAY_LEN(families) && !o->warned_drop; i++) {
+        if (nft_find_drop_policy(o->fabric.nft, families[i], NF_INET_FORWARD, &f, NULL) != 1)
+            continue;
+        o->warned_drop = true;
+        log_warn("overlay", "a firewall drops forwarded packets by default: pods may not reach other nodes; \"iptables -P FORWARD ACCEPT\" "
+                            "or rules for the pod network let them", "table", f.table, "chain", f.chain, NULL);
+    }
+}
+
 static int level(struct overlay *o, struct error **err)
 {
     int r = fabric_choose(&o->fabric, o->interface, o->public_ip, err);
@@ -155,6 +170,7 @@ static int level(struct overlay *o, struct error **err)
     if (r == 0)
         r = level_peers(o, err);
     announce(o);
+    warn_about_drop(o);
     o->ready |= r == 0;
     return r;
 }
