@@ -67,7 +67,7 @@ TEST(leases_from_nodes)
 
 TEST(subnet_file_and_docker_options)
 {
-    cleanup_buf struct buf b, d;
+    cleanup_buf struct buf b = {0}, d = {0};
     struct output o = {net_of("172.30.0.0/16"), net_of("172.30.5.0/24"), 1450, true}, back;
 
     buf_init(&b, 4096);

@@ -182,7 +182,7 @@ static int docker_opts_main(int argc, char **argv)
 {
     cleanup_error struct error *err = NULL;
     cleanup_free char *file = xstrdup("/run/flannel/subnet.env"), *to = xstrdup("/run/docker_opts.env"), *key = NULL;
-    cleanup_buf struct buf text = {0}, out;
+    cleanup_buf struct buf text = {0}, out = {0};
     struct output_docker d = {0};
     struct output o;
     bool ignored, only_individual = false, only_combined = false, no_masquerade = false;

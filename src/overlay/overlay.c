@@ -74,7 +74,7 @@ static int write_files(struct overlay *o, struct error **err)
 {
     struct output out = {o->network, o->own.subnet, pod_mtu(o), !o->cfg.no_masquerade};
     struct output_docker docker = {.combined = true, .individual = true, .masquerade = o->cfg.no_masquerade};
-    cleanup_buf struct buf b, d;
+    cleanup_buf struct buf b = {0}, d = {0};
     bool changed = false, ignored;
     char subnet[IPNET_TEXT];
 

@@ -221,7 +221,7 @@ int proxy_settings_parse(struct proxy_settings *s, int argc, char **argv, struct
     int r = flags_parse("kube-proxy", flags, ARRAY_LEN(flags), argc, argv, NULL, err);
 
     if (r == 0 && file) {
-        cleanup_buf struct buf text;
+        cleanup_buf struct buf text = {0};
         r = file_read(file, CONFIG_MAX, &text, err);
         if (r == 0)
             r = proxy_settings_read(s, buf_str(&text), file, err);

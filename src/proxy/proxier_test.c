@@ -520,7 +520,7 @@ static void random_service(unsigned i)
 
 static void random_slice(unsigned i)
 {
-    cleanup_buf struct buf b;
+    cleanup_buf struct buf b = {0};
     char name[16];
 
     (void)snprintf(name, sizeof(name), "r%u-1", i);

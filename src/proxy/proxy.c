@@ -218,7 +218,7 @@ static bool replace_list(char **p, struct buf *b)
 
 static void on_node(enum reflect_event ev, void *msg, void *arg)
 {
-    cleanup_buf struct buf cidrs, ips;
+    cleanup_buf struct buf cidrs = {0}, ips = {0};
     struct proxy *p = arg;
     const K8s__Node *n = msg;
     bool changed;

@@ -8,7 +8,7 @@ static struct zone_names zones;
 
 static void add(const char *endpoints)
 {
-    cleanup_buf struct buf b;
+    cleanup_buf struct buf b = {0};
     struct arena a;
     K8s__EndpointSlice *s;
 
