@@ -13,10 +13,10 @@ deps:
 	@scripts/deps.sh
 
 $(BUILD)/build.ninja: | deps
-	@[ -f $@ ] || meson setup $(BUILD) --buildtype=release -Db_lto=false >/dev/null
+	@[ -f $@ ] || meson setup $(BUILD) >/dev/null
 
 build: deps $(BUILD)/build.ninja
-	@ninja -C $(BUILD) -j$(JOBS) --quiet
+	@ninja -C $(BUILD) -j$(JOBS) --quiet src/bin.stamp
 
 # From a bare machine to a Ready node.
 up: build
@@ -37,9 +37,11 @@ test-deps:
 
 # Everything: checks, unit and system tests, then unit tests under both sanitizers, then fuzz targets on their corpora.
 test: test-deps build
+	@ninja -C $(BUILD) -j$(JOBS) --quiet
 	@BUILD=$(BUILD) JOBS=$(JOBS) scripts/test.sh
 
 unit: build
+	@ninja -C $(BUILD) -j$(JOBS) --quiet
 	@meson test -C $(BUILD) --suite unit --print-errorlogs
 
 check:
