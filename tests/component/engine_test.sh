@@ -186,6 +186,14 @@ start "$c" >/dev/null
 fetch='nsenter --net=/run/netns/$ns python3 -c "import urllib.request as u; print(u.urlopen(\"http://127.0.0.1:8099/\", timeout=2).read().decode())" 2>&1'
 wait_for 60 "$fetch >/dev/null"
 has "host port" "$(eval "$fetch")" page
+# two pods of this node, with a packet filter that forwards nothing by itself
+if command -v iptables-nft >/dev/null; then
+    nsenter --net="/run/netns/$ns" iptables-nft -P FORWARD DROP
+fi
+ip=$(cri PodSandboxStatus "{\"pod_sandbox_id\":\"$p\"}" | field ip)
+n=$(sandbox neighbour "$linux,\"port_mappings\":[{\"container_port\":81,\"host_port\":8098}]")
+run "$n" nc "[\"sh\",\"-c\",\"(echo GET /index.html HTTP/1.0; echo) | nc -w 3 $ip 80 | tail -1\"]"
+is "pod to pod" "$out" "stdout F page"
 h=$(sandbox hostnet "$(echo "$linux" | sed 's/}$/,"security_context":{"namespace_options":{"network":2}}}/')")
 out=$(cri CreateContainer "{\"pod_sandbox_id\":\"$h\",\"config\":{\"metadata\":{\"name\":\"hn\"},\"image\":{\"image\":\"busybox\"},\"command\":[\"ip\",\"link\"],\"log_path\":\"hn.log\",\"linux\":{\"security_context\":{\"namespace_options\":{\"network\":2,\"pid\":1}}}}}" | id_of)
 start "$out" >/dev/null && ended "$out"

@@ -1,10 +1,12 @@
-/* Everything we ask of netfilter stands in one table of our own, rewritten as a whole: host ports are few. */
+/* What we ask of netfilter stands in one table of our own, rewritten as a whole: host ports are few. */
 #include "base/cleanup.h"
+#include "base/log.h"
 #include "engine/network/network_private.h"
 #include "net/nft.h"
 #include <linux/rtnetlink.h>
 
 #define TABLE "skiff-engine"
+#define FORWARD_CHAIN "SKIFF-FORWARD" /* in iptables' filter table */
 #define PORT_MARK 0x00800000u /* of packets that a host port redirected, until they leave */
 #define SADDR 12
 #define DADDR 16
@@ -66,17 +68,22 @@ static void add_masquerade(struct network *n, struct nft_batch *b)
     nft_rule_end(b);
 }
 
-static void add_forward(struct network *n, struct nft_batch *b)
+static void accept_bridge(const struct network *n, struct nft_batch *b, const char *chain)
 {
-    nft_chain_add_base(b, "forward", "filter", NF_INET_FORWARD, 0, NF_ACCEPT);
-    nft_rule_begin(b, "forward");
+    nft_rule_begin(b, chain);
     match_link(b, NFT_META_IIFNAME, n->bridge);
     nft_expr_verdict(b, NF_ACCEPT, NULL);
     nft_rule_end(b);
-    nft_rule_begin(b, "forward");
+    nft_rule_begin(b, chain);
     match_link(b, NFT_META_OIFNAME, n->bridge);
     nft_expr_verdict(b, NF_ACCEPT, NULL);
     nft_rule_end(b);
+}
+
+static void add_forward(struct network *n, struct nft_batch *b)
+{
+    nft_chain_add_base(b, "forward", "filter", NF_INET_FORWARD, 0, NF_ACCEPT);
+    accept_bridge(n, b, "forward");
 }
 
 static void jump_if_local(struct nft_batch *b, const char *chain)
@@ -130,6 +137,46 @@ static void add_ports(struct network *n, struct nft_batch *b)
     }
 }
 
+/* ---- iptables' own table ---- */
+struct chains {
+    bool forward, ours;
+};
+
+static int on_chain(const char *name, void *arg)
+{
+    struct chains *c = arg;
+
+    c->forward = c->forward || streq(name, "FORWARD");
+    c->ours = c->ours || streq(name, FORWARD_CHAIN);
+    return 0;
+}
+
+/*
+ * What one base chain accepts another's policy still drops: where iptables' FORWARD chain exists, the accept has to stand
+ * in it. Its rules cannot be asked for, so our chain's presence tells that the jump to it was made already.
+ */
+static void accept_in_iptables(struct network *n, struct nft *nft)
+{
+    struct chains c = {0};
+    struct nft_batch *b;
+    cleanup_error struct error *err = NULL;
+
+    if (nft_chain_each(nft, NFPROTO_IPV4, "filter", on_chain, &c, NULL) < 0 || !c.forward)
+        return;
+    b = nft_batch_new(nft, NFPROTO_IPV4, "filter");
+    nft_chain_add(b, FORWARD_CHAIN);
+    nft_chain_flush(b, FORWARD_CHAIN);
+    accept_bridge(n, b, FORWARD_CHAIN);
+    if (!c.ours) {
+        nft_rule_begin(b, "FORWARD");
+        nft_expr_verdict(b, NFT_JUMP, FORWARD_CHAIN);
+        nft_rule_end(b);
+    }
+    if (nft_batch_commit(b, &err) < 0)
+        log_warn("network", "iptables' FORWARD chain may cut pods off", "reason", error_message(err), NULL);
+    nft_batch_free(b);
+}
+
 int rules_apply(struct network *n, struct error **err)
 {
     struct nft *nft;
@@ -149,6 +196,8 @@ int rules_apply(struct network *n, struct error **err)
     add_ports(n, b);
     r = nft_batch_commit(b, err);
     nft_batch_free(b);
+    if (r == 0)
+        accept_in_iptables(n, nft);
     nft_close(nft);
     return r;
 }
