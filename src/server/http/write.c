@@ -5,6 +5,7 @@
 #include "codec/yaml.h"
 #include "server/controllers/meta.h"
 #include "server/http/api.h"
+#include "server/http/types.h"
 #include "server/http/wire.h"
 #include "server/registry/patch.h"
 #include <errno.h>
@@ -60,7 +61,7 @@ static int settle_kind(const struct api_request *q, const char *kind, json_t *o,
     resource_api_version(q->r, stored);
     json_set_text(o, "apiVersion", stored);
     json_set_text(o, "kind", kind);
-    return 0;
+    return types_check(q->r, q->version, o, st);
 }
 
 /* What the 2018 API filled in and apps/v1 wants written: the selector from the template's labels. */
