@@ -84,16 +84,20 @@ static void count(struct prober *b, const K8s__Probe *s, bool good)
         verdict(b, good);
 }
 
-static void on_run(bool good, const char *text, void *arg)
+static void on_run(enum probe_result result, const char *text, void *arg)
 {
     struct prober *b = arg;
     struct container *c = b->c;
     const K8s__Probe *s = probe_of(c, b->kind);
 
     b->run = NULL;
-    if (!good)
+    if (result == PROBE_BAD)
         pod_event(c->pod, c, "Warning", "Unhealthy", "%s probe failed: %s", kind_names[b->kind], text);
-    count(b, s, good);
+    if (result == PROBE_UNKNOWN)
+        pod_event(c->pod, c, "Warning", "Unhealthy", "%s probe errored and resulted in unknown state: %s",
+                  kind_names[b->kind], text);
+    else
+        count(b, s, result == PROBE_GOOD);
     if (b->kind == PROBE_STARTUP && c->started)
         return; /* its work is done */
     loop_timer_start(c->pod->k->loop, &b->timer, period_ms(s), on_timer);

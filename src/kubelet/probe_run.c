@@ -1,9 +1,11 @@
 #include "kubelet/probe_run.h"
 #include "base/mem.h"
+#include "health.pb-c.h"
 #include "kubelet/hook.h"
 #include "net/http_client.h"
 #include <arpa/inet.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 
@@ -20,7 +22,9 @@ struct probe_run {
     int fd;
     char *where;
     struct loop_timer timer, end;
-    bool good;
+    struct grpc_client *grpc;
+    int64_t timeout_s;
+    enum probe_result result;
     char *text;
 };
 
@@ -36,6 +40,7 @@ void probe_run_cancel(struct probe_run *x)
     loop_timer_stop(&x->timer);
     loop_timer_stop(&x->end);
     grpc_call_cancel(x->call);
+    grpc_client_free(x->grpc);
     http_client_free(x->http);
     if (x->fd >= 0) {
         loop_io_stop(&x->io);
@@ -51,21 +56,26 @@ static void on_end(struct loop_timer *t)
     struct probe_run *x = container_of(t, struct probe_run, end);
     probe_done_fn done = x->done;
     void *arg = x->arg;
-    bool good = x->good;
+    enum probe_result result = x->result;
     cleanup_free char *text = TAKE(x->text);
 
     probe_run_cancel(x);
-    done(good, strna(text), arg);
+    done(result, strna(text), arg);
 }
 
 /* Told by a timer of no time: never from inside a client's callback, never before probe_run returned. */
-static void finish(struct probe_run *x, bool good, char *text)
+static void finish_as(struct probe_run *x, enum probe_result result, char *text)
 {
     loop_timer_stop(&x->timer);
-    x->good = good;
+    x->result = result;
     free(x->text);
     x->text = text;
     loop_timer_start(loop_of(x), &x->end, 0, on_end);
+}
+
+static void finish(struct probe_run *x, bool good, char *text)
+{
+    finish_as(x, good ? PROBE_GOOD : PROBE_BAD, text);
 }
 
 /* ---- exec ---- */
@@ -78,8 +88,10 @@ static void on_exec(int code, const char *message, const ProtobufCMessage *reply
 
     x->call = NULL;
     if (!e) {
-        finish(x, false, code == GRPC_DEADLINE_EXCEEDED ? xasprintf("command timed out")
-                                                        : xasprintf("rpc error: code = %s desc = %s", grpc_code_name(code), message));
+        if (code == GRPC_DEADLINE_EXCEEDED)
+            finish(x, false, xasprintf("command timed out: %s", message));
+        else
+            finish_as(x, PROBE_UNKNOWN, xasprintf("rpc error: code = %s desc = %s", grpc_code_name(code), message));
         return;
     }
     out = e->stdout.len < OUTPUT_MAX ? e->stdout.len : OUTPUT_MAX;
@@ -197,6 +209,45 @@ static void run_tcp(struct probe_run *x, const char *host, int port, int64_t tim
     loop_timer_start(loop_of(x), &x->timer, timeout_s * 1000, on_timeout);
 }
 
+/* ---- grpc ---- */
+
+static void on_health(int code, const char *message, const ProtobufCMessage *reply, void *arg)
+{
+    struct probe_run *x = arg;
+    const Grpc__Health__V1__HealthCheckResponse *h = (const void *)reply;
+    const ProtobufCEnumValue *v;
+
+    x->call = NULL;
+    if (code == GRPC_DEADLINE_EXCEEDED) {
+        finish(x, false, xasprintf("timeout: health rpc did not complete within %" PRId64 "s", x->timeout_s));
+    } else if (code == GRPC_UNIMPLEMENTED) {
+        finish(x, false, xasprintf("error: this server does not implement the grpc health protocol (grpc.health.v1.Health): %s",
+                                   message));
+    } else if (!h) {
+        finish(x, false, xasprintf("error: health rpc probe failed: rpc error: code = %s desc = %s", grpc_code_name(code), message));
+    } else if (h->status != GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__SERVING) {
+        v = protobuf_c_enum_descriptor_get_value(&grpc__health__v1__health_check_response__serving_status__descriptor,
+                                                 (int)h->status);
+        finish(x, false, xasprintf("service unhealthy (responded with \"%s\")", v ? v->name : "?"));
+    } else {
+        finish(x, true, NULL);
+    }
+}
+
+static void run_grpc(struct probe_run *x, const K8s__GRPCAction *a)
+{
+    Grpc__Health__V1__HealthCheckRequest q = GRPC__HEALTH__V1__HEALTH_CHECK_REQUEST__INIT;
+
+    if (a->port < 1 || a->port > 65535) {
+        finish(x, false, xstrdup("the port is not known"));
+        return;
+    }
+    q.service = a->service ? a->service : (char *)(uintptr_t)"";
+    x->grpc = grpc_client_new_tcp(loop_of(x), pod_ip(x->c->pod), (uint16_t)a->port);
+    x->call = grpc_call_start(x->grpc, "/grpc.health.v1.Health/Check", &q.base,
+                              &grpc__health__v1__health_check_response__descriptor, x->timeout_s * 1000, on_health, x);
+}
+
 struct probe_run *probe_run(struct container *c, const char *id, const K8s__Probe *s, probe_done_fn done, void *arg)
 {
     struct probe_run *x = xcalloc(1, sizeof(*x));
@@ -207,6 +258,7 @@ struct probe_run *probe_run(struct container *c, const char *id, const K8s__Prob
     x->done = done;
     x->arg = arg;
     x->fd = -1;
+    x->timeout_s = timeout;
     if (h->exec)
         run_exec(x, id, h->exec, timeout);
     else if (h->httpget)
@@ -214,7 +266,9 @@ struct probe_run *probe_run(struct container *c, const char *id, const K8s__Prob
     else if (h->tcpsocket)
         run_tcp(x, h->tcpsocket->host && *h->tcpsocket->host ? h->tcpsocket->host : pod_ip(c->pod),
                 container_port(c, h->tcpsocket->port), timeout);
+    else if (h->grpc)
+        run_grpc(x, h->grpc);
     else
-        finish(x, false, xstrdup(h->grpc ? "gRPC probes are not served by this kubelet" : "the probe has no handler"));
+        finish(x, false, xstrdup("the probe has no handler"));
     return x;
 }

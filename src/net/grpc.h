@@ -24,6 +24,8 @@ struct grpc_client;
 struct grpc_call;
 /* Connects when the first call is made and again after a loss. path is copied. */
 struct grpc_client *grpc_client_new(struct loop *l, const char *unix_path);
+/* To a numeric address, without TLS: what health checks of containers speak. */
+struct grpc_client *grpc_client_new_tcp(struct loop *l, const char *address, uint16_t port);
 /* Open calls end without calling back. Not from inside a callback of one of its calls. */
 void grpc_client_free(struct grpc_client *c);
 /* reply is NULL unless code is GRPC_OK, and is valid during the callback only. message is never NULL. */

@@ -12,7 +12,9 @@
 
 struct grpc_client {
     struct loop *loop;
-    char *path;
+    char *where; /* "unix:///run/x.sock", "10.0.0.1:50051" */
+    char *path, *address; /* one of them */
+    uint16_t port;
     struct stream *stream;
     nghttp2_session *session;
     struct list calls;
@@ -308,9 +310,9 @@ static void on_close(struct stream *s, const struct error *err, void *arg)
 
     (void)s;
     if (err)
-        why = xasprintf("unix://%s: %s", c->path, error_message(err));
+        why = xasprintf("%s: %s", c->where, error_message(err));
     else
-        why = xasprintf("unix://%s: the peer closed the connection", c->path);
+        why = xasprintf("%s: the peer closed the connection", c->where);
     connection_lost(c, why);
 }
 
@@ -319,7 +321,7 @@ static const struct stream_events client_events = {
 
 static int connect_now(struct grpc_client *c, struct error **err)
 {
-    struct stream_target target = {.unix_path = c->path};
+    struct stream_target target = {.unix_path = c->path, .host = c->address, .port = c->port};
     int r;
 
     if (c->stream)
@@ -337,6 +339,19 @@ struct grpc_client *grpc_client_new(struct loop *l, const char *unix_path)
 
     c->loop = l;
     c->path = xstrdup(strstarts(unix_path, "unix://") ? unix_path + 7 : unix_path);
+    c->where = xasprintf("unix://%s", c->path);
+    list_init(&c->calls);
+    return c;
+}
+
+struct grpc_client *grpc_client_new_tcp(struct loop *l, const char *address, uint16_t port)
+{
+    struct grpc_client *c = xcalloc(1, sizeof *c);
+
+    c->loop = l;
+    c->address = xstrdup(address);
+    c->port = port;
+    c->where = xasprintf(strchr(address, ':') ? "[%s]:%u" : "%s:%u", address, port);
     list_init(&c->calls);
     return c;
 }
@@ -349,6 +364,8 @@ void grpc_client_free(struct grpc_client *c)
     while (!list_empty(&c->calls))
         call_free(container_of(c->calls.next, struct grpc_call, link));
     free(c->path);
+    free(c->address);
+    free(c->where);
     free(c);
 }
 
@@ -395,7 +412,7 @@ static struct grpc_call *start(struct grpc_client *c, const char *method, const 
         call->message = xstrdup("the request is larger than 16 MiB");
     } else if (connect_now(c, &err) < 0) {
         call->status = GRPC_UNAVAILABLE;
-        call->message = xasprintf("unix://%s: %s", c->path, error_message(err));
+        call->message = xasprintf("%s: %s", c->where, error_message(err));
         error_clear(&err);
     } else {
         submit(call);
