@@ -46,12 +46,18 @@ static void create(struct pod *p)
     struct arena a;
     K8s__Pod *m;
     K8s__OwnerReference *o;
+    const K8s__ObjectMeta *from = p->api->metadata;
 
     arena_init(&a, 8192);
     m = object_dup_arena(p->api, &a);
     m->metadata->uid = NULL;
     m->metadata->resourceversion = NULL;
     m->status = NULL;
+    m->metadata->annotations = NULL; /* a list that can grow */
+    m->metadata->n_annotations = 0;
+    for (size_t i = 0; i < from->n_annotations; i++)
+        pairs_set(&a, &m->metadata->annotations, &m->metadata->n_annotations, from->annotations[i]->key,
+                  from->annotations[i]->value);
     pairs_set(&a, &m->metadata->annotations, &m->metadata->n_annotations, ANNOTATION_MIRROR, p->uid);
     if (p->k->node_uid) {
         o = object_new(&a, &k8s__owner_reference__descriptor);

@@ -417,7 +417,6 @@ static void run_step(struct pod *p)
         return;
     if (!p->cgroup_made)
         cgroup_pod_make(p);
-    probers_update(p);
     pod_view_fill(p, &v, views);
     d = decide(&v);
     if (d.wake_ns)
@@ -427,6 +426,7 @@ static void run_step(struct pod *p)
     switch (d.step) {
     case STEP_NONE:
         volumes_refresh(p);
+        (void)pod_collect(p);
         break;
     case STEP_FINISHED:
         p->terminal = true;
@@ -511,6 +511,8 @@ static void step(struct pod *p)
     ends = !p->wanted || p->terminal || (p->api && p->api->metadata->deletiontimestamp);
     if (ends && p->op && p->op->cancellable)
         operation_cancel(p);
+    if (p->api && !ends)
+        probers_update(p); /* before a status is made: a new process knows readiness from it */
     if (p->api && !p->cleaned)
         pod_status_changed(p);
     if (p->api && p->wanted && pod_is_static(p))

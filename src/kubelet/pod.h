@@ -264,6 +264,7 @@ void pod_start_sandbox(struct pod *p);
 void pod_stop_sandbox(struct pod *p, const char *id);
 void pod_remove_runtime(struct pod *p); /* removes all containers and sandboxes of a pod that has ended */
 void pod_start_container(struct pod *p, struct container *c);
+bool pod_collect(struct pod *p); /* starts removing one container or sandbox that is no longer wanted */
 void operation_cancel(struct pod *p);
 /* The operation under way ended: observe again. */
 void operation_done(struct pod *p);

@@ -5,6 +5,7 @@
 #include "kubelet/image.h"
 #include "kubelet/pod.h"
 #include "kubelet/refs.h"
+#include <unistd.h>
 
 #define SANDBOX_DEADLINE_MS 240000
 #define SANDBOX_RETRY_MAX 8
@@ -119,6 +120,68 @@ static void remove_next(struct operation *op)
 void pod_remove_runtime(struct pod *p)
 {
     remove_next(operation_new(p, NULL, "remove"));
+}
+
+/* ---- what is left of earlier runs ---- */
+
+static void on_collected(int code, const char *message, const ProtobufCMessage *reply, void *arg)
+{
+    struct operation *op = arg;
+    struct pod *p = op->pod;
+
+    op->call = NULL;
+    if (code != GRPC_OK && code != GRPC_NOT_FOUND)
+        log_warn("kubelet", "removing an earlier container", "pod", p->text, "error", message, NULL);
+    if (code != GRPC_OK && code != GRPC_NOT_FOUND)
+        operation_cancel(p); /* tried again with the next step */
+    else
+        operation_done(p);
+}
+
+static bool sandbox_used(const struct pod *p, const char *id)
+{
+    for (size_t i = 0; i < p->obs.n_runs; i++)
+        if (streq(p->obs.runs[i].sandbox_id, id))
+            return true;
+    return false;
+}
+
+/* One dead container of a name stays for its log beside the newest, and the newest sandbox. */
+bool pod_collect(struct pod *p)
+{
+    Runtime__V1__RemoveContainerRequest cq = RUNTIME__V1__REMOVE_CONTAINER_REQUEST__INIT;
+    Runtime__V1__RemovePodSandboxRequest sq = RUNTIME__V1__REMOVE_POD_SANDBOX_REQUEST__INIT;
+    struct operation *op;
+
+    for (size_t i = 0; i < p->obs.n_runs; i++) {
+        const struct run *r = &p->obs.runs[i];
+        unsigned newer = 0;
+
+        for (size_t k = 0; k < i; k++)
+            newer += streq(p->obs.runs[k].name, r->name);
+        if (newer < 2 || r->state == RUN_RUNNING)
+            continue;
+        op = operation_new(p, NULL, "collect");
+        cq.container_id = r->id;
+        log_link_remove(p, r);
+        if (r->log_path)
+            (void)unlink(r->log_path);
+        if (r->last_words_file)
+            (void)unlink(r->last_words_file);
+        op->call = grpc_call_start(p->k->cri, CRI_RUNTIME("RemoveContainer"), &cq.base,
+                                   &runtime__v1__remove_container_response__descriptor, 0, on_collected, op);
+        return true;
+    }
+    for (size_t i = 1; i < p->obs.n_sandboxes; i++) {
+        if (p->obs.sandboxes[i].ready || sandbox_used(p, p->obs.sandboxes[i].id))
+            continue;
+        op = operation_new(p, NULL, "collect");
+        sq.pod_sandbox_id = p->obs.sandboxes[i].id;
+        op->call = grpc_call_start(p->k->cri, CRI_RUNTIME("RemovePodSandbox"), &sq.base,
+                                   &runtime__v1__remove_pod_sandbox_response__descriptor, 0, on_collected, op);
+        return true;
+    }
+    return false;
 }
 
 /* ---- start ---- */
