@@ -13,7 +13,7 @@ struct fabric {
     struct rtnl_link parent; /* to the other nodes */
     struct ip address;       /* ours there */
     int device;              /* ifindex of the tunnel, 0 none */
-    bool rules_done;
+    bool rules_done; /* written for the two below, and nobody has touched them: the owner resets it on a notification */
     struct ipnet rules_network, rules_subnet;
 };
 int fabric_open(struct fabric *f, int netns_fd, struct error **err);

@@ -191,8 +191,12 @@ int fabric_rules(struct fabric *f, const struct ipnet *network, const struct ipn
         {.source = network, .not_source = true, .destination = network, .masquerade = true},
     };
     const struct rule forward[] = {{.source = network}, {.destination = network}};
-    struct nft_batch *b = nft_batch_new(f->nft, NFPROTO_IPV4, FABRIC_TABLE);
+    struct nft_batch *b;
 
+    if (f->rules_done && ipnet_equal(network, &f->rules_network) && ipnet_equal(subnet, &f->rules_subnet) &&
+        nft_table_get(f->nft, NFPROTO_IPV4, FABRIC_TABLE, NULL, NULL) == 0)
+        return 0;
+    b = nft_batch_new(f->nft, NFPROTO_IPV4, FABRIC_TABLE);
     nft_table_add(b, STR_NULL);
     nft_chain_add_base(b, "postrouting", "nat", NF_INET_POST_ROUTING, 100, NF_ACCEPT);
     nft_chain_add_base(b, "forward", "filter", NF_INET_FORWARD, 0, NF_ACCEPT);
@@ -204,5 +208,8 @@ int fabric_rules(struct fabric *f, const struct ipnet *network, const struct ipn
         put_rule(b, "forward", &forward[i]);
     int r = nft_batch_commit(b, err);
     nft_batch_free(b);
+    f->rules_done = r == 0;
+    f->rules_network = *network;
+    f->rules_subnet = *subnet;
     return r;
 }

@@ -254,6 +254,7 @@ static void on_rules_event(const struct nlmsghdr *h, void *arg)
 
     if (h && (nft_event_parse(h, &e) < 0 || !streq(e.table, FABRIC_TABLE) || e.portid == nft_portid(o->fabric.nft)))
         return;
+    o->fabric.rules_done = false;
     if (o->ready && !loop_timer_pending(&o->timer)) {
         log_warn("overlay", "another program changed our rules; mending them", NULL);
         loop_timer_start(o->loop, &o->timer, EVENT_DELAY_MS, on_timer);

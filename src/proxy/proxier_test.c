@@ -7,6 +7,7 @@
 #include "net/rtnl.h"
 #include "proxy/proxier.h"
 #include <arpa/inet.h>
+#include <linux/if_addr.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -56,6 +57,23 @@ static void configure(int where, const char *link, const char *address, const ch
     netlink_close(n);
 }
 
+static void configure6(int where, const char *link, const char *address, const char *gateway)
+{
+    cleanup_error struct error *err = NULL;
+    struct netlink *n;
+    struct rtnl_link l;
+
+    OK(netlink_open(NETLINK_ROUTE, ns[where], &n, &err));
+    OK(rtnl_link_get(n, link, &l, &err));
+    struct rtnl_address a = {.index = l.index, .net = net_of(address), .flags = IFA_F_NODAD};
+    OK(rtnl_address_add(n, &a, &err));
+    if (gateway) {
+        struct rtnl_route r = {.dst = net_of("::/0"), .gateway = net_of(gateway).ip, .oif = l.index};
+        OK(rtnl_route_replace(n, &r, &err));
+    }
+    netlink_close(n);
+}
+
 static void veth(const char *name, int master, int where)
 {
     cleanup_error struct error *err = NULL;
@@ -74,6 +92,9 @@ static void veth(const char *name, int master, int where)
 static int sysctls(void *arg, struct error **err)
 {
     int r = file_write_knob("/proc/sys/net/ipv4/ip_forward", "1", err);
+
+    if (r == 0 && path_exists("/proc/sys/net/ipv6"))
+        r = file_write_knob("/proc/sys/net/ipv6/conf/all/forwarding", "1", err);
     r = r ? r : file_write_knob("/proc/sys/net/ipv4/icmp_ratelimit", "0", err);
     return r ? r : file_write_knob("/proc/sys/net/ipv4/conf/all/rp_filter", "0", err);
 }
@@ -101,6 +122,13 @@ static void build_network(void)
     configure(CLIENT, "eth0", CLIENT_IP "/24", NODE_IP "/32");
     configure(A, "eth0", POD_A "/24", "10.128.0.1/32");
     configure(B, "eth0", POD_B "/24", "10.128.0.1/32");
+    if (path_exists("/proc/sys/net/ipv6")) {
+        configure6(NODE, "br0", "fd00:128::1/64", NULL);
+        configure6(NODE, "vc", "fd00:2::1/64", "fd00:2::2/128");
+        configure6(CLIENT, "eth0", "fd00:2::2/64", "fd00:2::1/128");
+        configure6(A, "eth0", "fd00:128::2/64", "fd00:128::1/128");
+        configure6(B, "eth0", "fd00:128::3/64", "fd00:128::1/128");
+    }
     OK(netns_run(ns[NODE], sysctls, NULL, &err));
 }
 
@@ -108,8 +136,8 @@ static void build_network(void)
 
 static int bound(int where, int type, uint16_t port)
 {
-    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(port)};
-    int one = 1, fd = netns_socket(ns[where], AF_INET, type | SOCK_CLOEXEC, 0, NULL);
+    struct sockaddr_in6 a = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
+    int one = 1, fd = netns_socket(ns[where], AF_INET6, type | SOCK_CLOEXEC, 0, NULL);
 
     assert_true(fd >= 0);
     (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
@@ -119,30 +147,33 @@ static int bound(int where, int type, uint16_t port)
     return fd;
 }
 
+static int introduce(const char *name, const struct sockaddr_in6 *from, char *out, size_t size)
+{
+    char ip[INET6_ADDRSTRLEN];
+
+    (void)inet_ntop(AF_INET6, &from->sin6_addr, ip, sizeof(ip));
+    return snprintf(out, size, "%s %s", name, strstarts(ip, "::ffff:") ? ip + 7 : ip);
+}
+
 /* Answers "a 192.0.2.2": who it is and who it thinks is asking. */
 static void serve(const char *name, int tcp, int udp)
 {
     for (;;) {
         struct pollfd p[2] = {{.fd = tcp, .events = POLLIN}, {.fd = udp, .events = POLLIN}};
-        struct sockaddr_in from;
+        struct sockaddr_in6 from;
         socklen_t n = sizeof(from);
-        char ip[INET_ADDRSTRLEN], text[64], in[16];
+        char text[80], in[16];
 
         if (poll(p, 2, -1) < 0)
             continue;
         if (p[0].revents) {
             int c = accept(tcp, (struct sockaddr *)&from, &n);
-            (void)inet_ntop(AF_INET, &from.sin_addr, ip, sizeof(ip));
-            (void)snprintf(text, sizeof(text), "%s %s", name, ip);
-            (void)!write(c, text, strlen(text));
+            (void)!write(c, text, (size_t)introduce(name, &from, text, sizeof(text)));
             (void)close(c);
         }
         n = sizeof(from);
-        if (p[1].revents && recvfrom(udp, in, sizeof(in), 0, (struct sockaddr *)&from, &n) >= 0) {
-            (void)inet_ntop(AF_INET, &from.sin_addr, ip, sizeof(ip));
-            (void)snprintf(text, sizeof(text), "%s %s", name, ip);
-            (void)sendto(udp, text, strlen(text), 0, (struct sockaddr *)&from, n);
-        }
+        if (p[1].revents && recvfrom(udp, in, sizeof(in), 0, (struct sockaddr *)&from, &n) >= 0)
+            (void)sendto(udp, text, (size_t)introduce(name, &from, text, sizeof(text)), 0, (struct sockaddr *)&from, n);
     }
 }
 
@@ -160,14 +191,16 @@ static void start_servers(void)
 
 static int connected(int where, int type, const char *ip, uint16_t port)
 {
-    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(port)};
+    struct sockaddr_in a4 = {.sin_family = AF_INET, .sin_port = htons(port)};
+    struct sockaddr_in6 a6 = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
     struct timeval t = {.tv_usec = 400000};
-    int fd = netns_socket(ns[where], AF_INET, type | SOCK_CLOEXEC, 0, NULL);
+    bool v6 = strchr(ip, ':') != NULL;
+    int fd = netns_socket(ns[where], v6 ? AF_INET6 : AF_INET, type | SOCK_CLOEXEC, 0, NULL);
 
-    assert_int_equal(inet_pton(AF_INET, ip, &a.sin_addr), 1);
+    assert_int_equal(inet_pton(v6 ? AF_INET6 : AF_INET, ip, v6 ? (void *)&a6.sin6_addr : (void *)&a4.sin_addr), 1);
     (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &t, sizeof(t));
     (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof(t));
-    if (connect(fd, (struct sockaddr *)&a, sizeof(a)) < 0) {
+    if (connect(fd, v6 ? (struct sockaddr *)&a6 : (struct sockaddr *)&a4, v6 ? sizeof(a6) : sizeof(a4)) < 0) {
         int saved = errno;
         (void)close(fd);
         errno = saved;
@@ -242,7 +275,7 @@ static void sync_rules(void)
 
 static struct ruleset_options options(void)
 {
-    return (struct ruleset_options){.pods = {net_of("10.128.0.0/16")}, .mark = 0x4000};
+    return (struct ruleset_options){.pods = {net_of("10.128.0.0/16"), net_of("fd00:128::/64")}, .mark = 0x4000};
 }
 
 static void setup(void)
@@ -579,6 +612,21 @@ TEST(both_families)
     assert_int_equal(kernel_elements6("services"), 1);
     assert_int_equal(kernel_elements6("endpoints"), 5); /* two for the cluster address, two and a local one for the node port */
     assert_int_equal(kernel_elements6("live"), 5);
+    if (path_exists("/proc/sys/net/ipv6")) {
+        char first = TCP(CLIENT, "fd00:96::20", 80)[0];
+        assert_true(first == 'a' || first == 'b');
+        for (int i = 0; i < 10; i++)
+            assert_int_equal(TCP(CLIENT, "fd00:96::20", 80)[0], first);
+        assert_string_equal(TCP(CLIENT, "fd00:2::1", 30084), "a fd00:2::2"); /* policy Local */
+        assert_string_equal(TCP(CLIENT, "fd00:96::20", 81), "refused");
+        set_slice("{\"metadata\":{\"namespace\":\"t\",\"name\":\"dual-6\",\"labels\":{\"kubernetes.io/service-name\":\"dual\"}},"
+                  "\"addressType\":\"IPv6\",\"ports\":[{\"name\":\"tcp\",\"port\":8080}],\"endpoints\":["
+                  "{\"addresses\":[\"fd00:128::2\"],\"nodeName\":\"node1\"}]}");
+        sync_rules();
+        assert_string_equal(TCP(B, "fd00:96::20", 80), "a fd00:128::3");
+        assert_string_equal(TCP(A, "fd00:96::20", 80), "a fd00:128::1"); /* to itself */
+        assert_string_equal(TCP(CLIENT, "fd00:96::20", 80), "a fd00:128::1");
+    }
     proxier_delete_service(&proxier, "t", "dual");
     proxier_delete_slice(&proxier, "t", "dual-6");
     sync_rules();
