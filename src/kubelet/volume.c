@@ -169,7 +169,7 @@ void volumes_refresh(struct pod *p)
 {
     const K8s__PodSpec *s = p->api->spec;
     int64_t now = mono_now().ns;
-    bool again = false;
+    bool again = false, pending = false;
 
     if (p->volumes_next_ns > now)
         return;
@@ -182,13 +182,14 @@ void volumes_refresh(struct pod *p)
         if (r < 0 && r != -EAGAIN)
             log_warn("kubelet", "content of a volume stays old", "pod", p->text, "volume", s->volumes[i]->name, "error",
                      error_message(err), NULL);
+        pending |= r == -EAGAIN;
         again |= r < 0;
     }
     if (!again) {
         schedule(p);
         return;
     }
-    p->volumes_next_ns = now + REFRESH_RETRY_NS;
+    p->volumes_next_ns = pending ? 1 : now + REFRESH_RETRY_NS; /* the pod is stepped when what is missing came */
     pod_kick_at(p, wall_now().ns + REFRESH_RETRY_NS);
 }
 
