@@ -1,7 +1,8 @@
 /*
- * skiff-monitor run -d DIR -e EXITFILE [-l LOG] [-o OOMFILE] [-t] [-i] [-1] -- RUNTIME ARGS...
+ * skiff-monitor run -p ENGINE -d DIR -e EXITFILE [-l LOG] [-o OOMFILE] [-t] [-i] [-1] -- RUNTIME ARGS...
  *
- * Detaches, runs the runtime (which starts the container and leaves DIR/pid), and says on stdout "<init> <monitor>". A
+ * Dies with the engine (process ENGINE) until DIR/control is there, by which the next engine finds it: a container is never
+ * started behind the back of one that does not know. Detaches, runs the runtime (which starts the container and leaves DIR/pid), and says on stdout "<init> <monitor>". A
  * runtime that refuses is exit status 1. Then serves DIR/control until the container's init has ended and its output is
  * written; EXITFILE "<code> <finish time in ns> <out of memory: 0 or 1>" appears last, whole, by a rename.
  */
@@ -49,7 +50,8 @@ static struct {
     char typed[4096]; /* for stdin, not yet taken */
     size_t typed_from, typed_to;
     bool closing_in;
-    pid_t runtime_pid, init_pid;
+    pid_t engine, runtime_pid, init_pid;
+    int early_signal; /* asked for before there was an init */
     int runtime_status, init_status;
     bool runtime_done, init_done;
     struct {
@@ -207,7 +209,11 @@ static int request(const unsigned char *p, size_t n, int *fds, int fds_n)
     case CONTROL_KILL:
         if (n != 2)
             return EINVAL;
-        return m.init_pid <= 0 || m.init_done ? ESRCH : kill(m.init_pid, p[1]) < 0 ? errno : 0;
+        if (m.init_pid <= 0) {
+            m.early_signal = p[1];
+            return 0;
+        }
+        return m.init_done ? ESRCH : kill(m.init_pid, p[1]) < 0 ? errno : 0;
     }
     return EINVAL;
 }
@@ -526,7 +532,18 @@ static int prepare(void)
     m.control = listen_at("control", SOCK_SEQPACKET);
     if (m.tty)
         m.console = listen_at("console", SOCK_STREAM);
-    return m.control < 0 || m.signals < 0 || (m.tty && m.console < 0) ? errno : 0;
+    if (m.control < 0 || m.signals < 0 || (m.tty && m.console < 0))
+        return errno;
+    (void)prctl(PR_SET_PDEATHSIG, 0);
+    return 0;
+}
+
+/* Not after the process that started us; parent is who it was then. */
+static void die_with(pid_t parent)
+{
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent)
+        _exit(1);
 }
 
 /* In the detached process; what goes to `report` is the front's answer. */
@@ -549,6 +566,8 @@ static int detached(int report)
         match_init();
         if (m.init_pid <= 0)
             answer.code = ENOENT;
+        else if (m.early_signal && !m.init_done)
+            (void)kill(m.init_pid, m.early_signal);
     }
     ssize_t w = write(report, &answer, sizeof answer);
     (void)w;
@@ -585,8 +604,9 @@ static int options(int argc, char **argv)
 {
     int c;
 
-    while ((c = getopt(argc, argv, "+d:e:l:o:ti1")) != -1) {
+    while ((c = getopt(argc, argv, "+p:d:e:l:o:ti1")) != -1) {
         switch (c) {
+        case 'p': m.engine = (pid_t)strtol(optarg, NULL, 10); break;
         case 'd': m.dir = optarg; break;
         case 'e': m.exit_file = optarg; break;
         case 'l': m.log_path = optarg; break;
@@ -604,10 +624,12 @@ static int options(int argc, char **argv)
 int run_main(int argc, char **argv)
 {
     int report[2];
-    pid_t pid;
+    pid_t pid, self = getpid();
 
     if (options(argc, argv))
         return monitor_fail("usage", 0);
+    if (m.engine > 0)
+        die_with(m.engine);
     m.log.fd = m.fd[0] = m.fd[1] = m.in = m.console = m.control = -1;
     for (int i = 0; i < CONNS; i++)
         m.conn[i] = -1;
@@ -618,6 +640,7 @@ int run_main(int argc, char **argv)
     if (pipe2(report, O_CLOEXEC) < 0 || (pid = fork()) < 0)
         return monitor_fail("fork", errno);
     if (pid == 0) {
+        die_with(self);
         (void)close(report[0]);
         (void)setsid();
         return detached(report[1]);

@@ -77,7 +77,7 @@ nothing_left() {
     is "$1: mounts" "$(awk -v t="$top/" 'index($5, t) == 1 {print $5}' /proc/self/mountinfo)" ""
     is "$1: links" "$(nsenter --net="/run/netns/$ns" ip -br link | grep -c vsk)" 0
     wait_for 60 "[ -z \"\$(ls $top/run/containers $top/run/sandboxes $top/run/runtime $top/run/exits | grep -v :\$ | grep .)\" ]"
-    is "$1: files" "$(ls "$top/run/containers" "$top/run/sandboxes" "$top/run/exits" "$top/run/runtime" "$top/data/containers" "$top/data/sandboxes" "$top/data/network" | grep -v ':$' | grep .)" ""
+    is "$1: files" "$(cd "$top" && find run/containers run/sandboxes run/exits run/runtime data/containers data/sandboxes data/network -mindepth 1)" ""
     is "$1: cgroups" "$(find /sys/fs/cgroup -maxdepth 4 -type d -path "*/skiff-test-$$/pod/*" 2>/dev/null | head -1)" ""
 }
 

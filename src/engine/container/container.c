@@ -200,7 +200,8 @@ static void start_argv(const struct container *c, struct flag_list *v)
     cleanup_free char *oom = cgroups_oom_file(&c->engine->cgroups, group);
     cleanup_free char *pid = path_join(run, "pid");
     cleanup_free char *log = path_join(run, "runtime.log");
-    const char *words[] = {c->engine->monitor, "run", "-d", run, "-e", exits, "-o", oom, NULL};
+    cleanup_free char *self = xasprintf("%d", (int)getpid());
+    const char *words[] = {c->engine->monitor, "run", "-p", self, "-d", run, "-e", exits, "-o", oom, NULL};
     const char *runtime[] = {"run", "--detach", "--bundle", run, "--pid-file", pid, NULL};
 
     for (size_t i = 0; words[i]; i++)
@@ -431,10 +432,21 @@ static int sweep_one(int dirfd, const char *name, unsigned char type, void *arg)
     return 0;
 }
 
+/* What the runtime remembers of containers whose directory is gone already. */
+static int sweep_runtime(int dirfd, const char *name, unsigned char type, void *arg)
+{
+    struct engine *e = arg;
+    cleanup_free char *run = xasprintf("%s/containers/%s", e->cfg.exec_root, name);
+
+    return path_exists(run) ? 0 : sweep_one(dirfd, name, type, arg);
+}
+
 int container_load_all(struct engine *e, struct error **err)
 {
     cleanup_free char *dir = path_join(e->cfg.data_root, "containers"), *run = path_join(e->cfg.exec_root, "containers");
     int r = dir_each(dir, load_one, e, err);
 
+    if (r == 0)
+        r = dir_each(e->runtime.root, sweep_runtime, e, err);
     return r < 0 ? r : dir_each(run, sweep_one, e, err);
 }
