@@ -7,9 +7,11 @@ JOBS=${JOBS:-2}
 passed=0 failed=0 skipped=0
 
 count() { # a meson test log on stdin
-    ok=$(sed -nE 's/^Ok: +([0-9]+).*/\1/p' "$1") bad=$(sed -nE 's/^(Fail|Timeout|Unexpected Pass): +([0-9]+).*/\2/p' "$1" | paste -sd+ | sed 's/^$/0/')
+    ok=$(sed -nE 's/^Ok: +([0-9]+).*/\1/p' "$1") bad=$(sed -nE 's/^(Fail|Timeout|Unexpected Pass): +([0-9]+).*/\2/p' "$1" | paste -sd+)
+    [ -n "$bad" ] || bad=0
     skip=$(sed -nE 's/^Skipped: +([0-9]+).*/\1/p' "$1")
-    passed=$((passed + ${ok:-0})) failed=$((failed + bad)) skipped=$((skipped + ${skip:-0}))
+    passed=$((passed + ${ok:-0})) skipped=$((skipped + ${skip:-0}))
+    failed=$((failed + $((bad))))
 }
 
 stage() { # name, builddir, meson test arguments...
