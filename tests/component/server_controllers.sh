@@ -130,6 +130,8 @@ k delete service np >/dev/null
 expect_text "and free again" "created" kubectl create service nodeport np2 --tcp=80 --node-port=30080
 expect_error "address is fixed" "may not change once set" kubectl patch service np2 -p '{"spec":{"clusterIP":"10.254.0.99"}}'
 
+expect_error "a wrong type is named" "spec.hostNetwork: expected true or false" sh -c 'echo "{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"p\"},\"spec\":{\"hostNetwork\":\"x\"}}" | kubectl create --validate=false -f -'
+
 # deletion
 k delete deployment web --cascade=orphan >/dev/null
 expect_text "orphans stay" "web-" kubectl get replicasets
