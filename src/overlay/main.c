@@ -30,7 +30,7 @@ static void settings_fini(struct settings *s)
 
 static int parse_flags(struct settings *s, int argc, char **argv, struct error **err)
 {
-    cleanup_free char *etcd[5] = {NULL};
+    char *etcd[5] = {NULL};
     const struct flag flags[] = {
         {"kube-subnet-mgr", 0, FLAG_BOOL, &s->kube, "subnets from the Node objects"},
         {"kubeconfig-file", 0, FLAG_STRING, &s->kubeconfig, "credentials and address of the API server"},
@@ -71,7 +71,11 @@ static int parse_flags(struct settings *s, int argc, char **argv, struct error *
         {"vmodule", 0, FLAG_IGNORED},
     };
 
-    return flags_parse("flanneld", flags, ARRAY_LEN(flags), argc, argv, NULL, err);
+    int r = flags_parse("flanneld", flags, ARRAY_LEN(flags), argc, argv, NULL, err);
+
+    for (size_t i = 0; i < ARRAY_LEN(etcd); i++)
+        free(etcd[i]);
+    return r;
 }
 
 /* flannel's net-conf.json: {"Network":"172.30.0.0/16","Backend":{"Type":"vxlan","VNI":1,"Port":8472}} */
