@@ -243,7 +243,7 @@ int overlay_main(int argc, char **argv)
             r = run(&s, &c, &err);
     }
     if (r < 0)
-        (void)fprintf(stderr, "flanneld: %s\n", error_message(err));
+        (void)fprintf(stderr, "%s%s\n", strstarts(error_message(err), "flanneld:") ? "" : "flanneld: ", error_message(err));
     settings_fini(&s);
     return r < 0 ? 1 : 0;
 }

@@ -90,7 +90,7 @@ int proxy_main(int argc, char **argv)
             r = run(&s, &err);
     }
     if (r < 0)
-        (void)fprintf(stderr, "kube-proxy: %s\n", error_message(err));
+        (void)fprintf(stderr, "%s%s\n", strstarts(error_message(err), "kube-proxy:") ? "" : "kube-proxy: ", error_message(err));
     proxy_settings_fini(&s);
     return r < 0 ? 1 : r;
 }
