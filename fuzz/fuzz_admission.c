@@ -1,6 +1,6 @@
-/* Objects as strangers write them, of every kind the server takes: defaults, validation, what the scheduler and the
- * endpoints controller read from them. First byte: the kind; the rest: JSON of the object, which is also used as its own old
- * version. */
+/* Objects as strangers write them, of every kind the server takes: defaults, validation, what the
+ * scheduler and the endpoints controller read from them. First byte: the kind; the rest: JSON of
+ * the object, which is also used as its own old version. */
 #include "server/admission/admission.h"
 #include "codec/json.h"
 #include "server/auth/rbac_defaults.h"
@@ -15,18 +15,34 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 static const struct {
     const char *resource, *kind;
 } kinds[] = {
-    {"pods", "Pod"}, {"services", "Service"}, {"daemonsets.apps", "DaemonSet"}, {"deployments.apps", "Deployment"},
-    {"replicasets.apps", "ReplicaSet"}, {"nodes", "Node"}, {"secrets", "Secret"}, {"configmaps", "ConfigMap"},
-    {"namespaces", "Namespace"}, {"clusterroles.rbac.authorization.k8s.io", "ClusterRole"},
-    {"rolebindings.rbac.authorization.k8s.io", "RoleBinding"}, {"endpointslices.discovery.k8s.io", "EndpointSlice"},
-    {"certificatesigningrequests.certificates.k8s.io", "CertificateSigningRequest"}, {"leases.coordination.k8s.io", "Lease"}, {"jobs.batch", "Job"},
+    {"pods", "Pod"},
+    {"services", "Service"},
+    {"daemonsets.apps", "DaemonSet"},
+    {"deployments.apps", "Deployment"},
+    {"replicasets.apps", "ReplicaSet"},
+    {"nodes", "Node"},
+    {"secrets", "Secret"},
+    {"configmaps", "ConfigMap"},
+    {"namespaces", "Namespace"},
+    {"clusterroles.rbac.authorization.k8s.io", "ClusterRole"},
+    {"rolebindings.rbac.authorization.k8s.io", "RoleBinding"},
+    {"endpointslices.discovery.k8s.io", "EndpointSlice"},
+    {"certificatesigningrequests.certificates.k8s.io", "CertificateSigningRequest"},
+    {"leases.coordination.k8s.io", "Lease"},
+    {"jobs.batch", "Job"},
 };
 
 static void admit(struct admission *a, size_t kind, enum admission_op op, const json_t *given)
 {
     json_t *object = json_deep_copy(given);
-    struct admission_request r = {.op = op, .resource = kinds[kind].resource, .kind = kinds[kind].kind, .subresource = "",
-                                  .ns = "default", .name = "", .user = "u", .object = object,
+    struct admission_request r = {.op = op,
+                                  .resource = kinds[kind].resource,
+                                  .kind = kinds[kind].kind,
+                                  .subresource = "",
+                                  .ns = "default",
+                                  .name = "",
+                                  .user = "u",
+                                  .object = object,
                                   .old = op == ADMISSION_UPDATE ? given : NULL};
     struct admission_failure f = {0};
 
@@ -60,13 +76,15 @@ static void read_as_controllers_do(const json_t *o)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
-    struct admission_config cfg = {.service_cidr = "10.254.0.0/24", .node_port_min = 30000, .node_port_max = 30010};
+    struct admission_config cfg = {
+        .service_cidr = "10.254.0.0/24", .node_port_min = 30000, .node_port_max = 30010};
     struct fake_cluster fc;
     struct admission *a;
     json_t *o = NULL;
     size_t kind;
 
-    if (n < 2 || json_parse((struct str){(const char *)data + 1, n - 1}, 64 << 10, "input", &o, NULL) < 0)
+    if (n < 2 ||
+        json_parse((struct str){(const char *)data + 1, n - 1}, 64 << 10, "input", &o, NULL) < 0)
         return 0;
     kind = data[0] % (sizeof(kinds) / sizeof(kinds[0]));
     fake_init(&fc);

@@ -72,8 +72,10 @@ static int namespace_lifecycle(struct admission *a, const struct admission_reque
     cleanup_json json_t *ns = NULL;
 
     if (r->op == ADMISSION_DELETE && streq(r->resource, "namespaces") &&
-        (streq(r->name, "default") || streq(r->name, "kube-system") || streq(r->name, "kube-public")))
-        return fail_with(f, 403, "Forbidden", "namespaces \"%s\" is forbidden: this namespace may not be deleted",
+        (streq(r->name, "default") || streq(r->name, "kube-system") ||
+         streq(r->name, "kube-public")))
+        return fail_with(f, 403, "Forbidden",
+                         "namespaces \"%s\" is forbidden: this namespace may not be deleted",
                          r->name);
     if (r->op != ADMISSION_CREATE || !r->ns || !*r->ns || streq(r->resource, "namespaces"))
         return 0;
@@ -85,8 +87,8 @@ static int namespace_lifecycle(struct admission *a, const struct admission_reque
     }
     if (!meta_deleting(ns) || streq(r->resource, "localsubjectaccessreviews.authorization.k8s.io"))
         return 0;
-    (void)fail_forbidden(r, f, "unable to create new content in namespace %s because it is being terminated",
-                         r->ns);
+    (void)fail_forbidden(
+        r, f, "unable to create new content in namespace %s because it is being terminated", r->ns);
     json_object_set_new(f->details, "causes",
                         json_pack("[{s:s,s:s,s:s}]", "reason", "NamespaceTerminating", "message",
                                   "namespace is being terminated", "field", "metadata.namespace"));
@@ -104,11 +106,13 @@ static void set_generation(const struct admission_request *r)
     if (!r->old)
         json_set_int(meta, "generation", 1);
     else if (n)
-        json_set_int(meta, "generation",
-                     n + !json_equal(json_object_get(r->object, "spec"), json_object_get(r->old, "spec")));
+        json_set_int(
+            meta, "generation",
+            n + !json_equal(json_object_get(r->object, "spec"), json_object_get(r->old, "spec")));
 }
 
-static int mutate_main(struct admission *a, struct admission_request *r, struct admission_failure *f)
+static int mutate_main(struct admission *a, struct admission_request *r,
+                       struct admission_failure *f)
 {
     const struct row *row = row_of(r->resource);
     struct invalid v;
@@ -126,7 +130,8 @@ static int mutate_main(struct admission *a, struct admission_request *r, struct 
         set_generation(r);
         return 0;
     }
-    if (r->op == ADMISSION_CREATE && streq(r->resource, "certificatesigningrequests.certificates.k8s.io"))
+    if (r->op == ADMISSION_CREATE &&
+        streq(r->resource, "certificatesigningrequests.certificates.k8s.io"))
         csr_prepare(r);
     if (row && row->fill)
         row->fill(r->object, r->old);
@@ -143,14 +148,16 @@ static int mutate_main(struct admission *a, struct admission_request *r, struct 
 
 int admission_mutate(struct admission *a, struct admission_request *r, struct admission_failure *f)
 {
-    if (namespace_lifecycle(a, r, f) < 0 || restrict_node(r, f) < 0 || restrict_csr(&a->cfg, r, f) < 0)
+    if (namespace_lifecycle(a, r, f) < 0 || restrict_node(r, f) < 0 ||
+        restrict_csr(&a->cfg, r, f) < 0)
         return -EPERM;
     if (r->op == ADMISSION_DELETE || !r->object || (r->subresource && *r->subresource))
         return 0;
     return mutate_main(a, r, f);
 }
 
-int admission_validate(struct admission *a, struct admission_request *r, struct admission_failure *f)
+int admission_validate(struct admission *a, struct admission_request *r,
+                       struct admission_failure *f)
 {
     const struct row *row = row_of(r->resource);
     struct invalid v;

@@ -18,7 +18,8 @@ int ipv4_parse(const char *z, uint32_t *ret)
 
 void ipv4_format(uint32_t ip, char out[static IPV4_TEXT])
 {
-    (void)snprintf(out, IPV4_TEXT, "%u.%u.%u.%u", ip >> 24, ip >> 16 & 255, ip >> 8 & 255, ip & 255);
+    (void)snprintf(out, IPV4_TEXT, "%u.%u.%u.%u", ip >> 24, ip >> 16 & 255, ip >> 8 & 255,
+                   ip & 255);
 }
 
 int cidr4_parse(const char *z, uint32_t *ret_base, unsigned *ret_prefix)
@@ -57,7 +58,8 @@ int allocator_init_cidr(struct allocator *a, const char *cidr, struct error **er
     uint32_t base;
 
     if (cidr4_parse(cidr, &base, &prefix) < 0 || prefix < 12 || prefix > 30)
-        return error_set(err, EINVAL, "service CIDR %s: an IPv4 network from /12 to /30 is wanted", cidr);
+        return error_set(err, EINVAL, "service CIDR %s: an IPv4 network from /12 to /30 is wanted",
+                         cidr);
     setup(a, base, (1u << (32 - prefix)) - 1);
     a->bits[0] |= 1; /* the network address */
     a->used = 1;
@@ -137,5 +139,6 @@ static bool next_between(struct allocator *a, uint32_t from, uint32_t to, uint32
 
 bool allocator_next(struct allocator *a, uint32_t *ret)
 {
-    return a->used < a->n && (next_between(a, a->high, a->n, ret) || next_between(a, 0, a->high, ret));
+    return a->used < a->n &&
+           (next_between(a, a->high, a->n, ret) || next_between(a, 0, a->high, ret));
 }

@@ -1,7 +1,7 @@
 /*
- * Service addresses and node ports: a bitmap each, filled from the Services that exist. A slot that is
- * taken in vain (an update gave it up, a creation failed) is found again by a recount when the bitmap says
- * no; the Services are the truth.
+ * Service addresses and node ports: a bitmap each, filled from the Services that exist. A slot that
+ * is taken in vain (an update gave it up, a creation failed) is found again by a recount when the
+ * bitmap says no; the Services are the truth.
  */
 #pragma once
 #include "base/error.h"
@@ -26,7 +26,7 @@ bool allocator_taken(const struct allocator *a, uint32_t value);
 bool allocator_take(struct allocator *a, uint32_t value); /* false: taken already or outside */
 void allocator_give(struct allocator *a, uint32_t value);
 bool allocator_next(struct allocator *a, uint32_t *ret); /* takes a free one; false when full */
-int ipv4_parse(const char *z, uint32_t *ret);              /* -EINVAL */
+int ipv4_parse(const char *z, uint32_t *ret);            /* -EINVAL */
 #define IPV4_TEXT 16
 void ipv4_format(uint32_t ip, char out[static IPV4_TEXT]);
 int cidr4_parse(const char *z, uint32_t *ret_base, unsigned *ret_prefix); /* -EINVAL */

@@ -18,8 +18,8 @@ void invalid_fini(struct invalid *v)
 
 static void add(struct invalid *v, const char *reason, const char *field, const char *message)
 {
-    json_array_append_new(v->causes, json_pack("{s:s,s:s,s:s}", "reason", reason, "message", message,
-                                               "field", field));
+    json_array_append_new(v->causes, json_pack("{s:s,s:s,s:s}", "reason", reason, "message",
+                                               message, "field", field));
 }
 
 static void add_take(struct invalid *v, const char *reason, const char *field, char *message)
@@ -121,7 +121,8 @@ static const char *request_name(const struct admission_request *r)
     return *name ? name : strna(r->name);
 }
 
-int invalid_finish(struct invalid *v, const struct admission_request *r, struct admission_failure *f)
+int invalid_finish(struct invalid *v, const struct admission_request *r,
+                   struct admission_failure *f)
 {
     size_t n = json_array_size(v->causes);
     const char *group;
@@ -135,18 +136,19 @@ int invalid_finish(struct invalid *v, const struct admission_request *r, struct 
     free(plural_of(r, &group));
     buf_init(&b, 64 << 10);
     (void)buf_printf(&b, "%s \"%s\" is invalid: %s", r->kind, request_name(r), n > 1 ? "[" : "");
-    json_each(v->causes, i, c)
-        (void)buf_printf(&b, "%s%s: %s", i ? ", " : "", json_text_or(c, "field", ""),
-                         json_text_or(c, "message", ""));
+    json_each(v->causes, i, c)(void)
+        buf_printf(&b, "%s%s: %s", i ? ", " : "", json_text_or(c, "field", ""),
+                   json_text_or(c, "message", ""));
     if (n > 1)
         (void)buf_add_char(&b, ']');
     *f = (struct admission_failure){.code = 422, .reason = "Invalid", .message = buf_take(&b)};
-    f->details = json_pack("{s:s,s:s,s:s,s:o}", "name", request_name(r), "group", group, "kind", r->kind,
-                           "causes", TAKE(v->causes));
+    f->details = json_pack("{s:s,s:s,s:s,s:o}", "name", request_name(r), "group", group, "kind",
+                           r->kind, "causes", TAKE(v->causes));
     return -EPERM;
 }
 
-int fail_forbidden(const struct admission_request *r, struct admission_failure *f, const char *fmt, ...)
+int fail_forbidden(const struct admission_request *r, struct admission_failure *f, const char *fmt,
+                   ...)
 {
     const char *group;
     char *plural = plural_of(r, &group);
@@ -162,7 +164,8 @@ int fail_forbidden(const struct admission_request *r, struct admission_failure *
     (void)buf_vprintf(&b, fmt, ap);
     va_end(ap);
     *f = (struct admission_failure){.code = 403, .reason = "Forbidden", .message = buf_take(&b)};
-    f->details = json_pack("{s:s,s:s,s:s}", "name", request_name(r), "group", group, "kind", plural);
+    f->details =
+        json_pack("{s:s,s:s,s:s}", "name", request_name(r), "group", group, "kind", plural);
     free(plural);
     return -EPERM;
 }

@@ -25,12 +25,14 @@ void invalid_unsupported(struct invalid *v, const char *field, const char *value
                          const char *const *supported);
 void invalid_too_long(struct invalid *v, const char *field, size_t max);
 /* Fills *f with 422 and returns -EPERM when there are causes, else 0. Ends v. */
-int invalid_finish(struct invalid *v, const struct admission_request *r, struct admission_failure *f);
+int invalid_finish(struct invalid *v, const struct admission_request *r,
+                   struct admission_failure *f);
 /* 403 `RESOURCE "NAME" is forbidden: TEXT`; returns -EPERM. */
-int fail_forbidden(const struct admission_request *r, struct admission_failure *f, const char *fmt, ...)
-    __attribute__((format(printf, 3, 4)));
+int fail_forbidden(const struct admission_request *r, struct admission_failure *f, const char *fmt,
+                   ...) __attribute__((format(printf, 3, 4)));
 int fail_with(struct admission_failure *f, int code, const char *reason, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
 /* Path text kept by the caller for one statement. */
 #define FIELD_MAX 256
-const char *field_at(char out[static FIELD_MAX], const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+const char *field_at(char out[static FIELD_MAX], const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));

@@ -29,12 +29,10 @@ void node_default(json_t *o, const json_t *old)
     if (old)
         return;
     taints = json_array_need(spec, "taints");
-    json_each(taints, i, t)
-        if (streq(json_text_or(t, "key", ""), "node.kubernetes.io/not-ready") &&
-            streq(json_text_or(t, "effect", ""), "NoSchedule"))
-            return;
-    json_array_append_new(taints, json_pack("{s:s,s:s}", "key", "node.kubernetes.io/not-ready", "effect",
-                                            "NoSchedule"));
+    json_each(taints, i, t) if (streq(json_text_or(t, "key", ""), "node.kubernetes.io/not-ready") &&
+                                streq(json_text_or(t, "effect", ""), "NoSchedule")) return;
+    json_array_append_new(taints, json_pack("{s:s,s:s}", "key", "node.kubernetes.io/not-ready",
+                                            "effect", "NoSchedule"));
 }
 
 void node_validate(struct invalid *v, const json_t *o, const json_t *old)
@@ -48,18 +46,22 @@ void node_validate(struct invalid *v, const json_t *o, const json_t *old)
     unsigned prefix;
 
     if (cidr && *cidr && !strchr(cidr, ':') && cidr4_parse(cidr, &base, &prefix) < 0)
-        invalid_text(v, "spec.podCIDRs[0]", cidr, "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)");
+        invalid_text(v, "spec.podCIDRs[0]", cidr,
+                     "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)");
     if (before && *before && !streq(before, strna(cidr)))
-        invalid_forbidden(v, "spec.podCIDRs", "node updates may not change podCIDR except from \"\" to valid");
+        invalid_forbidden(v, "spec.podCIDRs",
+                          "node updates may not change podCIDR except from \"\" to valid");
     json_each(json_at(o, "spec", "taints", NULL), i, t)
     {
-        const char *effect = json_text_or(t, "effect", ""), *bad = name_qualified(json_text_or(t, "key", ""));
+        const char *effect = json_text_or(t, "effect", ""),
+                   *bad = name_qualified(json_text_or(t, "key", ""));
         bool known = false;
 
         for (size_t k = 0; effects[k]; k++)
             known = known || streq(effect, effects[k]);
         if (bad)
-            invalid_text(v, field_at(f, "spec.taints[%zu].key", i), json_text_or(t, "key", ""), bad);
+            invalid_text(v, field_at(f, "spec.taints[%zu].key", i), json_text_or(t, "key", ""),
+                         bad);
         if (!known)
             invalid_unsupported(v, field_at(f, "spec.taints[%zu].effect", i), effect, effects);
     }
@@ -147,9 +149,10 @@ void configmap_validate(struct invalid *v, const json_t *o, const json_t *old)
 
     data_validate(v, "data", json_object_get(o, "data"), false);
     data_validate(v, "binaryData", binary, true);
-    json_object_foreach((json_t *)binary, key, value)
-        if (json_object_get(json_object_get(o, "data"), key))
-            invalid_text(v, field_at(f, "data[%s]", key), key, "duplicate of key present in binaryData");
+    json_object_foreach((json_t *)binary, key,
+                        value) if (json_object_get(json_object_get(o, "data"), key))
+        invalid_text(v, field_at(f, "data[%s]", key), key,
+                     "duplicate of key present in binaryData");
     immutable_validate(v, o, old);
 }
 
@@ -168,9 +171,10 @@ void slice_validate(struct invalid *v, const json_t *o, const json_t *old)
         invalid_value(v, "addressType", json_object_get(o, "addressType"), "field is immutable");
     if (json_array_size(json_object_get(o, "endpoints")) > 1000)
         invalid_too_long(v, "endpoints", 1000);
-    json_each(json_object_get(o, "endpoints"), i, e)
-        if (json_array_size(json_object_get(e, "addresses")) == 0)
-            invalid_required(v, field_at(f, "endpoints[%zu].addresses", i), "must contain at least 1 address");
+    json_each(json_object_get(o, "endpoints"), i,
+              e) if (json_array_size(json_object_get(e, "addresses")) == 0)
+        invalid_required(v, field_at(f, "endpoints[%zu].addresses", i),
+                         "must contain at least 1 address");
 }
 
 void lease_validate(struct invalid *v, const json_t *o, const json_t *old)
@@ -195,8 +199,10 @@ void csr_prepare(const struct admission_request *r)
 
 void csr_validate(struct invalid *v, const json_t *o, const json_t *old)
 {
-    const json_t *spec = json_object_get(o, "spec"), *seconds = json_object_get(spec, "expirationSeconds");
-    const char *signer = json_text_or(spec, "signerName", ""), *request = json_text_or(spec, "request", "");
+    const json_t *spec = json_object_get(o, "spec"),
+                 *seconds = json_object_get(spec, "expirationSeconds");
+    const char *signer = json_text_or(spec, "signerName", ""),
+               *request = json_text_or(spec, "request", "");
     struct buf b;
 
     if (old) {
@@ -215,11 +221,15 @@ void csr_validate(struct invalid *v, const json_t *o, const json_t *old)
     if (!*signer)
         invalid_required(v, "spec.signerName", "");
     else if (!strchr(signer, '/'))
-        invalid_text(v, "spec.signerName", signer, "must be a fully qualified domain and path of the form 'example.com/signer-name'");
+        invalid_text(
+            v, "spec.signerName", signer,
+            "must be a fully qualified domain and path of the form 'example.com/signer-name'");
     else if (streq(signer, "kubernetes.io/legacy-unknown"))
-        invalid_text(v, "spec.signerName", signer, "the legacy signerName is not allowed via this API version");
+        invalid_text(v, "spec.signerName", signer,
+                     "the legacy signerName is not allowed via this API version");
     if (json_array_size(json_object_get(spec, "usages")) == 0)
         invalid_required(v, "spec.usages", "usages must be set");
     if (json_is_integer(seconds) && json_integer_value(seconds) < 600)
-        invalid_value(v, "spec.expirationSeconds", seconds, "may not specify a duration less than 600 seconds (10 minutes)");
+        invalid_value(v, "spec.expirationSeconds", seconds,
+                      "may not specify a duration less than 600 seconds (10 minutes)");
 }

@@ -5,26 +5,30 @@
 #define LABEL_RE "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 #define TOO_LONG_63 "must be no more than 63 bytes"
 #define TOO_LONG_253 "must be no more than 253 bytes"
-static const char label_text[] =
-    "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start "
-    "and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '"
-    LABEL_RE "')";
-static const char subdomain_text[] =
-    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and "
-    "must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is "
-    "'" LABEL_RE "(\\." LABEL_RE ")*')";
-static const char dns1035_text[] =
-    "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic "
-    "character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for "
-    "validation is '[a-z]([-a-z0-9]*[a-z0-9])?')";
-static const char value_text[] =
-    "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must "
-    "start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used "
-    "for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
-static const char qualified_text[] =
-    "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an "
-    "alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is "
-    "'([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
+static const char label_text[] = "a lowercase RFC 1123 label must consist of lower case "
+                                 "alphanumeric characters or '-', and must start "
+                                 "and end with an alphanumeric character (e.g. 'my-name',  or "
+                                 "'123-abc', regex used for validation is '" LABEL_RE "')";
+static const char subdomain_text[] = "a lowercase RFC 1123 subdomain must consist of lower case "
+                                     "alphanumeric characters, '-' or '.', and "
+                                     "must start and end with an alphanumeric character (e.g. "
+                                     "'example.com', regex used for validation is "
+                                     "'" LABEL_RE "(\\." LABEL_RE ")*')";
+static const char dns1035_text[] = "a DNS-1035 label must consist of lower case alphanumeric "
+                                   "characters or '-', start with an alphabetic "
+                                   "character, and end with an alphanumeric character (e.g. "
+                                   "'my-name',  or 'abc-123', regex used for "
+                                   "validation is '[a-z]([-a-z0-9]*[a-z0-9])?')";
+static const char value_text[] = "a valid label must be an empty string or consist of alphanumeric "
+                                 "characters, '-', '_' or '.', and must "
+                                 "start and end with an alphanumeric character (e.g. 'MyValue',  "
+                                 "or 'my_value',  or '12345', regex used "
+                                 "for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
+static const char qualified_text[] = "name part must consist of alphanumeric characters, '-', '_' "
+                                     "or '.', and must start and end with an "
+                                     "alphanumeric character (e.g. 'MyName',  or 'my.name',  or "
+                                     "'123-abc', regex used for validation is "
+                                     "'([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
 
 static bool lower_alnum(char c)
 {
@@ -124,7 +128,8 @@ const char *name_env(const char *z)
 {
     for (const char *p = z; *p; p++)
         if ((unsigned char)*p < 0x20 || *p == '=' || (unsigned char)*p > 0x7e)
-            return "a valid environment variable name must consist only of printable ASCII characters "
+            return "a valid environment variable name must consist only of printable ASCII "
+                   "characters "
                    "other than '='";
     return *z ? NULL : "environment variable name must not be empty";
 }
@@ -142,7 +147,8 @@ const char *name_config_key(const char *z)
             n = 0;
     return n ? NULL
              : "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. "
-               "'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')";
+               "'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is "
+               "'[-._a-zA-Z0-9]+')";
 }
 
 const char *name_port(const char *z)
@@ -169,7 +175,8 @@ void labels_validate(struct invalid *v, const char *field, const json_t *labels)
         bad = name_qualified(key);
         if (bad)
             invalid_text(v, field, key, bad);
-        bad = json_is_string(value) ? name_label_value(json_string_value(value)) : "must be a string";
+        bad =
+            json_is_string(value) ? name_label_value(json_string_value(value)) : "must be a string";
         if (bad)
             invalid_text(v, field, strna(json_string_value(value)), bad);
     }
@@ -181,10 +188,12 @@ void selector_validate(struct invalid *v, const char *field, const json_t *selec
     char f[FIELD_MAX];
     const json_t *r;
 
-    labels_validate(v, field_at(f, "%s.matchLabels", field), json_object_get(selector, "matchLabels"));
+    labels_validate(v, field_at(f, "%s.matchLabels", field),
+                    json_object_get(selector, "matchLabels"));
     json_each(json_object_get(selector, "matchExpressions"), i, r)
     {
-        const char *op = json_text_or(r, "operator", ""), *bad = name_qualified(json_text_or(r, "key", ""));
+        const char *op = json_text_or(r, "operator", ""),
+                   *bad = name_qualified(json_text_or(r, "key", ""));
         bool values = json_array_size(json_object_get(r, "values")) > 0;
         bool known = false;
 

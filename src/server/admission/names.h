@@ -11,7 +11,8 @@ const char *name_path_segment(const char *z); /* RBAC objects */
 const char *name_env(const char *z);
 const char *name_config_key(const char *z);
 const char *name_port(const char *z); /* IANA_SVC_NAME */
-/* metadata of any object: name by the resource's rule, namespace, labels, annotations, finalizers, owners. */
+/* metadata of any object: name by the resource's rule, namespace, labels, annotations, finalizers,
+ * owners. */
 void meta_validate(struct invalid *v, const struct admission_request *r);
 /* A map of labels below field. */
 void labels_validate(struct invalid *v, const char *field, const json_t *labels);

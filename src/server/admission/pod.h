@@ -1,4 +1,5 @@
-/* Pods and pod templates: defaults, admission's additions, validation. Pure but for pod_admission. */
+/* Pods and pod templates: defaults, admission's additions, validation. Pure but for pod_admission.
+ */
 #pragma once
 #include "server/admission/invalid.h"
 /* Defaults of a PodSpec in a Pod (pod true) or in a template. */
@@ -11,7 +12,8 @@ const char *pod_qos_class(const json_t *spec);
 int pod_admission(struct cluster *c, struct admission_request *r, struct admission_failure *f);
 void pod_spec_validate(struct invalid *v, const char *field, const json_t *spec);
 void pod_validate_update(struct invalid *v, const json_t *pod, const json_t *old);
-void template_validate(struct invalid *v, const char *field, const json_t *template, const json_t *selector);
+void template_validate(struct invalid *v, const char *field, const json_t *template,
+                       const json_t *selector);
 /* pod_container.c */
-void container_validate(struct invalid *v, const char *field, const json_t *c, const json_t *volumes,
-                        bool init);
+void container_validate(struct invalid *v, const char *field, const json_t *c,
+                        const json_t *volumes, bool init);

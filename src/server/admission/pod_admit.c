@@ -12,20 +12,19 @@ static bool mounts_token_path(const json_t *c)
 {
     const json_t *m;
 
-    json_each(json_object_get(c, "volumeMounts"), i, m)
-        if (streq(json_text_at(m, "mountPath", NULL), TOKEN_PATH))
-            return true;
+    json_each(json_object_get(c, "volumeMounts"), i,
+              m) if (streq(json_text_at(m, "mountPath", NULL), TOKEN_PATH)) return true;
     return false;
 }
 
 static json_t *token_volume(const char *name)
 {
     return json_pack(
-        "{s:s,s:{s:[{s:{s:i,s:s}},{s:{s:s,s:[{s:s,s:s}]}},{s:{s:[{s:s,s:{s:s,s:s}}]}}],s:i}}", "name",
-        name, "projected", "sources", "serviceAccountToken", "expirationSeconds", 3607, "path", "token",
-        "configMap", "name", "kube-root-ca.crt", "items", "key", "ca.crt", "path", "ca.crt", "downwardAPI",
-        "items", "path", "namespace", "fieldRef", "apiVersion", "v1", "fieldPath", "metadata.namespace",
-        "defaultMode", 0644);
+        "{s:s,s:{s:[{s:{s:i,s:s}},{s:{s:s,s:[{s:s,s:s}]}},{s:{s:[{s:s,s:{s:s,s:s}}]}}],s:i}}",
+        "name", name, "projected", "sources", "serviceAccountToken", "expirationSeconds", 3607,
+        "path", "token", "configMap", "name", "kube-root-ca.crt", "items", "key", "ca.crt", "path",
+        "ca.crt", "downwardAPI", "items", "path", "namespace", "fieldRef", "apiVersion", "v1",
+        "fieldPath", "metadata.namespace", "defaultMode", 0644);
 }
 
 static void inject_token(json_t *spec)
@@ -41,9 +40,9 @@ static void inject_token(json_t *spec)
         {
             if (mounts_token_path(c))
                 continue;
-            json_array_append_new(json_array_need(c, "volumeMounts"),
-                                  json_pack("{s:s,s:b,s:s}", "name", name, "readOnly", 1, "mountPath",
-                                            TOKEN_PATH));
+            json_array_append_new(
+                json_array_need(c, "volumeMounts"),
+                json_pack("{s:s,s:b,s:s}", "name", name, "readOnly", 1, "mountPath", TOKEN_PATH));
             used = true;
         }
     if (used)
@@ -59,7 +58,8 @@ static bool wants_token(const json_t *spec, const json_t *sa)
     return json_bool_or(sa, "automountServiceAccountToken", true);
 }
 
-static int admit_service_account(struct cluster *c, struct admission_request *r, struct admission_failure *f)
+static int admit_service_account(struct cluster *c, struct admission_request *r,
+                                 struct admission_failure *f)
 {
     json_t *spec = json_object_get(r->object, "spec");
     cleanup_json json_t *sa = NULL;
@@ -72,9 +72,9 @@ static int admit_service_account(struct cluster *c, struct admission_request *r,
     json_set_text(spec, "serviceAccount", name);
     sa = cluster_get(c, "serviceaccounts", r->ns, name);
     if (!sa)
-        return fail_forbidden(r, f,
-                              "error looking up service account %s/%s: serviceaccount \"%s\" not found",
-                              r->ns, name, name);
+        return fail_forbidden(
+            r, f, "error looking up service account %s/%s: serviceaccount \"%s\" not found", r->ns,
+            name, name);
     if (wants_token(spec, sa))
         inject_token(spec);
     if (json_array_size(json_object_get(spec, "imagePullSecrets")) == 0 &&
@@ -89,12 +89,14 @@ static void toleration_300s(json_t *tolerations, const char *key)
     json_t *taint = json_pack("{s:s,s:s}", "key", key, "effect", "NoExecute");
 
     if (!tolerations_tolerate(tolerations, taint))
-        json_array_append_new(tolerations, json_pack("{s:s,s:s,s:s,s:i}", "key", key, "operator", "Exists",
-                                                     "effect", "NoExecute", "tolerationSeconds", 300));
+        json_array_append_new(tolerations,
+                              json_pack("{s:s,s:s,s:s,s:i}", "key", key, "operator", "Exists",
+                                        "effect", "NoExecute", "tolerationSeconds", 300));
     json_decref(taint);
 }
 
-static int admit_priority(struct cluster *c, struct admission_request *r, struct admission_failure *f)
+static int admit_priority(struct cluster *c, struct admission_request *r,
+                          struct admission_failure *f)
 {
     json_t *spec = json_object_get(r->object, "spec");
     const char *class = json_text_or(spec, "priorityClassName", "");

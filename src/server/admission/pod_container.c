@@ -35,7 +35,8 @@ static void ports_validate(struct invalid *v, const char *field, const json_t *p
         if (bad)
             invalid_text(v, field_at(f, "%s.ports[%zu].name", field, i), name, bad);
         else if (*name && json_object_get(names, name))
-            invalid_duplicate(v, field_at(f, "%s.ports[%zu].name", field, i), json_object_get(p, "name"));
+            invalid_duplicate(v, field_at(f, "%s.ports[%zu].name", field, i),
+                              json_object_get(p, "name"));
         json_object_set_new(names, *name ? name : " ", json_true());
         if (!json_object_get(p, "containerPort"))
             invalid_required(v, field_at(f, "%s.ports[%zu].containerPort", field, i), "");
@@ -43,9 +44,11 @@ static void ports_validate(struct invalid *v, const char *field, const json_t *p
             port_number(v, field_at(f, "%s.ports[%zu].containerPort", field, i),
                         json_int_or(p, "containerPort", 0));
         if (json_int_or(p, "hostPort", 0))
-            port_number(v, field_at(f, "%s.ports[%zu].hostPort", field, i), json_int_or(p, "hostPort", 0));
+            port_number(v, field_at(f, "%s.ports[%zu].hostPort", field, i),
+                        json_int_or(p, "hostPort", 0));
         if (!one_of(protocol, protocols))
-            invalid_unsupported(v, field_at(f, "%s.ports[%zu].protocol", field, i), protocol, protocols);
+            invalid_unsupported(v, field_at(f, "%s.ports[%zu].protocol", field, i), protocol,
+                                protocols);
     }
     json_decref(names);
 }
@@ -66,13 +69,15 @@ static void quantity_list(struct invalid *v, const char *field, const json_t *li
                          "quantities must match the regular expression "
                          "'^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'");
         else if (parsed.milli < 0)
-            invalid_text(v, field_at(f, "%s[%s]", field, key), z, "must be greater than or equal to 0");
+            invalid_text(v, field_at(f, "%s[%s]", field, key), z,
+                         "must be greater than or equal to 0");
     }
 }
 
 static void resources_validate(struct invalid *v, const char *field, const json_t *res)
 {
-    const json_t *limits = json_object_get(res, "limits"), *requests = json_object_get(res, "requests");
+    const json_t *limits = json_object_get(res, "limits"),
+                 *requests = json_object_get(res, "requests");
     char f[FIELD_MAX];
     const char *key;
     json_t *q;
@@ -83,7 +88,8 @@ static void resources_validate(struct invalid *v, const char *field, const json_
     {
         const char *limit = json_string_value(json_object_get(limits, key));
 
-        if (limit && quantity_milli_or(json_string_value(q), 0) > quantity_milli_or(limit, INT64_MAX))
+        if (limit &&
+            quantity_milli_or(json_string_value(q), 0) > quantity_milli_or(limit, INT64_MAX))
             invalid_value(v, field_at(f, "%s.requests", field), q,
                           "must be less than or equal to %s limit of %s", key, limit);
     }
@@ -93,13 +99,12 @@ static bool volume_known(const json_t *volumes, const char *name)
 {
     const json_t *vol;
 
-    json_each(volumes, i, vol)
-        if (streq(json_text_at(vol, "name", NULL), name))
-            return true;
+    json_each(volumes, i, vol) if (streq(json_text_at(vol, "name", NULL), name)) return true;
     return false;
 }
 
-static void mounts_validate(struct invalid *v, const char *field, const json_t *mounts, const json_t *volumes)
+static void mounts_validate(struct invalid *v, const char *field, const json_t *mounts,
+                            const json_t *volumes)
 {
     json_t *paths = json_object();
     char f[FIELD_MAX];
@@ -116,7 +121,8 @@ static void mounts_validate(struct invalid *v, const char *field, const json_t *
         if (!*path)
             invalid_required(v, field_at(f, "%s.volumeMounts[%zu].mountPath", field, i), "");
         else if (json_object_get(paths, path))
-            invalid_text(v, field_at(f, "%s.volumeMounts[%zu].mountPath", field, i), path, "must be unique");
+            invalid_text(v, field_at(f, "%s.volumeMounts[%zu].mountPath", field, i), path,
+                         "must be unique");
         if (*path)
             json_object_set_new(paths, path, json_true());
     }
@@ -157,12 +163,13 @@ static void probe_validate(struct invalid *v, const char *field, const json_t *p
         invalid_forbidden(v, field, "may not specify more than 1 handler type");
 }
 
-void container_validate(struct invalid *v, const char *field, const json_t *c, const json_t *volumes,
-                        bool init)
+void container_validate(struct invalid *v, const char *field, const json_t *c,
+                        const json_t *volumes, bool init)
 {
     static const char *const policies[] = {"Always", "IfNotPresent", "Never", NULL};
     static const char *const probes[] = {"livenessProbe", "readinessProbe", "startupProbe"};
-    const char *policy = json_text_or(c, "imagePullPolicy", ""), *image = json_text_or(c, "image", "");
+    const char *policy = json_text_or(c, "imagePullPolicy", ""),
+               *image = json_text_or(c, "image", "");
     char f[FIELD_MAX];
 
     if (!*image)
@@ -183,6 +190,7 @@ void container_validate(struct invalid *v, const char *field, const json_t *c, c
             invalid_forbidden(v, field_at(f, "%s.%s", field, probes[i]),
                               "may not be set for init containers without restartPolicy=Always");
         else
-            probe_validate(v, field_at(f, "%s.%s", field, probes[i]), json_object_get(c, probes[i]));
+            probe_validate(v, field_at(f, "%s.%s", field, probes[i]),
+                           json_object_get(c, probes[i]));
     }
 }

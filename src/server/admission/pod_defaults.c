@@ -163,10 +163,8 @@ void pod_spec_default(json_t *spec, bool pod)
     json_t *v;
 
     for (size_t i = 0; i < 2; i++)
-        json_each(json_object_get(spec, lists[i]), k, v)
-            container_default(v, host_network);
-    json_each(json_object_get(spec, "volumes"), m, v)
-        volume_default(v);
+        json_each(json_object_get(spec, lists[i]), k, v) container_default(v, host_network);
+    json_each(json_object_get(spec, "volumes"), m, v) volume_default(v);
     text_default(spec, "restartPolicy", "Always");
     text_default(spec, "dnsPolicy", "ClusterFirst");
     text_default(spec, "schedulerName", "default-scheduler");
@@ -195,22 +193,22 @@ static bool quantity_zero(const json_t *v)
 
 const char *pod_qos_class(const json_t *spec)
 {
-    static const char *const lists[] = {"containers", "initContainers"}, *const kinds[] = {"cpu", "memory"};
+    static const char *const lists[] = {"containers", "initContainers"}, *const kinds[] = {
+                                                                             "cpu", "memory"};
     bool any = false, guaranteed = true;
     const json_t *c;
 
     for (size_t i = 0; i < 2; i++)
-        json_each(json_object_get(spec, lists[i]), k, c)
-            for (size_t m = 0; m < 2; m++) {
-                const json_t *limit = json_at(c, "resources", "limits", kinds[m], NULL);
-                const json_t *request = json_at(c, "resources", "requests", kinds[m], NULL);
+        json_each(json_object_get(spec, lists[i]), k, c) for (size_t m = 0; m < 2; m++)
+        {
+            const json_t *limit = json_at(c, "resources", "limits", kinds[m], NULL);
+            const json_t *request = json_at(c, "resources", "requests", kinds[m], NULL);
 
-                any = any || !quantity_zero(limit) || !quantity_zero(request);
-                if (quantity_zero(limit) ||
-                    quantity_milli_or(json_string_value(limit), 0) !=
-                        quantity_milli_or(json_string_value(request), 0))
-                    guaranteed = false;
-            }
+            any = any || !quantity_zero(limit) || !quantity_zero(request);
+            if (quantity_zero(limit) || quantity_milli_or(json_string_value(limit), 0) !=
+                                            quantity_milli_or(json_string_value(request), 0))
+                guaranteed = false;
+        }
     if (!any)
         return "BestEffort";
     return guaranteed ? "Guaranteed" : "Burstable";
@@ -218,6 +216,7 @@ const char *pod_qos_class(const json_t *spec)
 
 void pod_status_init(json_t *pod)
 {
-    json_object_set_new(pod, "status", json_pack("{s:s,s:s}", "phase", "Pending", "qosClass",
-                                                 pod_qos_class(json_object_get(pod, "spec"))));
+    json_object_set_new(pod, "status",
+                        json_pack("{s:s,s:s}", "phase", "Pending", "qosClass",
+                                  pod_qos_class(json_object_get(pod, "spec"))));
 }

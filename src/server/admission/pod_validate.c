@@ -26,7 +26,8 @@ static void volumes_validate(struct invalid *v, const char *field, const json_t 
         else if (bad)
             invalid_text(v, field_at(f, "%s.volumes[%zu].name", field, i), name, bad);
         else if (json_object_get(names, name))
-            invalid_duplicate(v, field_at(f, "%s.volumes[%zu].name", field, i), json_object_get(vol, "name"));
+            invalid_duplicate(v, field_at(f, "%s.volumes[%zu].name", field, i),
+                              json_object_get(vol, "name"));
         json_object_set_new(names, name, json_true());
         if (json_object_size(vol) > 2)
             invalid_forbidden(v, field_at(f, "%s.volumes[%zu]", field, i),
@@ -65,14 +66,17 @@ static void containers_validate(struct invalid *v, const char *field, const json
 void pod_spec_validate(struct invalid *v, const char *field, const json_t *spec)
 {
     static const char *const restart[] = {"Always", "Never", "OnFailure", NULL};
-    static const char *const dns[] = {"ClusterFirst", "ClusterFirstWithHostNet", "Default", "None", NULL};
+    static const char *const dns[] = {"ClusterFirst", "ClusterFirstWithHostNet", "Default", "None",
+                                      NULL};
     char f[FIELD_MAX];
-    const char *node = json_text_or(spec, "nodeName", ""), *bad = *node ? name_dns1123_subdomain(node) : NULL;
+    const char *node = json_text_or(spec, "nodeName", ""),
+               *bad = *node ? name_dns1123_subdomain(node) : NULL;
     const json_t *t, *deadline = json_object_get(spec, "activeDeadlineSeconds");
 
     volumes_validate(v, field, json_object_get(spec, "volumes"));
     containers_validate(v, field, spec);
-    choice(v, field_at(f, "%s.restartPolicy", field), json_text_or(spec, "restartPolicy", ""), restart);
+    choice(v, field_at(f, "%s.restartPolicy", field), json_text_or(spec, "restartPolicy", ""),
+           restart);
     choice(v, field_at(f, "%s.dnsPolicy", field), json_text_or(spec, "dnsPolicy", ""), dns);
     if (streq(json_text_or(spec, "dnsPolicy", ""), "None") &&
         json_array_size(json_at(spec, "dnsConfig", "nameservers", NULL)) == 0)
@@ -85,7 +89,8 @@ void pod_spec_validate(struct invalid *v, const char *field, const json_t *spec)
     if (deadline && json_integer_value(deadline) < 1)
         invalid_value(v, field_at(f, "%s.activeDeadlineSeconds", field), deadline,
                       "must be between 1 and 2147483647, inclusive");
-    labels_validate(v, field_at(f, "%s.nodeSelector", field), json_object_get(spec, "nodeSelector"));
+    labels_validate(v, field_at(f, "%s.nodeSelector", field),
+                    json_object_get(spec, "nodeSelector"));
     if (bad)
         invalid_text(v, field_at(f, "%s.nodeName", field), node, bad);
     json_each(json_object_get(spec, "tolerations"), i, t)
@@ -94,23 +99,22 @@ void pod_spec_validate(struct invalid *v, const char *field, const json_t *spec)
 
         if (!*json_text_or(t, "key", "") && !streq(op, "Exists"))
             invalid_text(v, field_at(f, "%s.tolerations[%zu].operator", field, i), op,
-                         "operator must be Exists when `key` is empty, which means \"match all values and all keys\"");
+                         "operator must be Exists when `key` is empty, which means \"match all "
+                         "values and all keys\"");
     }
 }
 
 /* The spec with what an update may change taken out. */
 static json_t *fixed_spec(const json_t *pod)
 {
-    static const char *const free_keys[] = {"activeDeadlineSeconds", "tolerations", "schedulingGates",
-                                            "terminationGracePeriodSeconds"};
+    static const char *const free_keys[] = {"activeDeadlineSeconds", "tolerations",
+                                            "schedulingGates", "terminationGracePeriodSeconds"};
     json_t *spec = json_deep_copy(json_object_get(pod, "spec")), *c;
 
     for (size_t i = 0; i < 4; i++)
         json_object_del(spec, free_keys[i]);
-    json_each(json_object_get(spec, "containers"), i, c)
-        json_object_del(c, "image");
-    json_each(json_object_get(spec, "initContainers"), k, c)
-        json_object_del(c, "image");
+    json_each(json_object_get(spec, "containers"), i, c) json_object_del(c, "image");
+    json_each(json_object_get(spec, "initContainers"), k, c) json_object_del(c, "image");
     return spec;
 }
 
@@ -118,9 +122,7 @@ static bool contains(const json_t *list, const json_t *want)
 {
     const json_t *x;
 
-    json_each(list, i, x)
-        if (json_equal(x, want))
-            return true;
+    json_each(list, i, x) if (json_equal(x, want)) return true;
     return false;
 }
 
@@ -130,22 +132,24 @@ void pod_validate_update(struct invalid *v, const json_t *pod, const json_t *old
     const json_t *t, *tolerations = json_at(pod, "spec", "tolerations", NULL);
 
     if (!json_equal(a, b))
-        invalid_forbidden(v, "spec",
-                          "pod updates may not change fields other than `spec.containers[*].image`,"
-                          "`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only "
-                          "additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to "
-                          "be set to 1 if it was previously negative)");
+        invalid_forbidden(
+            v, "spec",
+            "pod updates may not change fields other than `spec.containers[*].image`,"
+            "`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only "
+            "additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to "
+            "be set to 1 if it was previously negative)");
     json_decref(a);
     json_decref(b);
-    json_each(json_at(old, "spec", "tolerations", NULL), i, t)
-        if (!contains(tolerations, t)) {
-            invalid_forbidden(v, "spec.tolerations",
-                              "existing toleration can not be modified except its tolerationSeconds");
-            break;
-        }
+    json_each(json_at(old, "spec", "tolerations", NULL), i, t) if (!contains(tolerations, t))
+    {
+        invalid_forbidden(v, "spec.tolerations",
+                          "existing toleration can not be modified except its tolerationSeconds");
+        break;
+    }
 }
 
-void template_validate(struct invalid *v, const char *field, const json_t *template, const json_t *selector)
+void template_validate(struct invalid *v, const char *field, const json_t *template,
+                       const json_t *selector)
 {
     const json_t *labels = json_at(template, "metadata", "labels", NULL);
     char f[FIELD_MAX];

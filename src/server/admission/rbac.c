@@ -14,9 +14,10 @@ void binding_default(json_t *o, const json_t *old)
     (void)old;
     if (json_is_object(ref) && !*json_text_or(ref, "apiGroup", ""))
         json_set_text(ref, "apiGroup", RBAC_GROUP);
-    json_each(json_object_get(o, "subjects"), i, s)
-        if (!*json_text_or(s, "apiGroup", "") && !streq(json_text_or(s, "kind", ""), "ServiceAccount"))
-            json_set_text(s, "apiGroup", RBAC_GROUP);
+    json_each(json_object_get(o, "subjects"), i,
+              s) if (!*json_text_or(s, "apiGroup", "") &&
+                     !streq(json_text_or(s, "kind", ""), "ServiceAccount"))
+        json_set_text(s, "apiGroup", RBAC_GROUP);
 }
 
 void binding_validate(struct invalid *v, const json_t *o, const json_t *old)
@@ -29,7 +30,8 @@ void binding_validate(struct invalid *v, const json_t *o, const json_t *old)
     char f[FIELD_MAX];
 
     if (!streq(kind, "ClusterRole") && !(namespaced && streq(kind, "Role")))
-        invalid_unsupported(v, "roleRef.kind", kind, namespaced ? kinds : (const char *const[]){"ClusterRole", NULL});
+        invalid_unsupported(v, "roleRef.kind", kind,
+                            namespaced ? kinds : (const char *const[]){"ClusterRole", NULL});
     if (!*json_text_or(ref, "name", ""))
         invalid_required(v, "roleRef.name", "");
     if (old && !json_equal(ref, json_object_get(old, "roleRef")))
@@ -58,21 +60,25 @@ void role_validate(struct invalid *v, const json_t *o, const json_t *old)
         bool urls = json_array_size(json_object_get(rule, "nonResourceURLs")) > 0;
 
         if (json_array_size(json_object_get(rule, "verbs")) == 0)
-            invalid_required(v, field_at(f, "rules[%zu].verbs", i), "verbs must contain at least one value");
+            invalid_required(v, field_at(f, "rules[%zu].verbs", i),
+                             "verbs must contain at least one value");
         if (urls && *meta_namespace(o))
-            invalid_value(v, field_at(f, "rules[%zu].nonResourceURLs", i), json_object_get(rule, "nonResourceURLs"),
+            invalid_value(v, field_at(f, "rules[%zu].nonResourceURLs", i),
+                          json_object_get(rule, "nonResourceURLs"),
                           "namespaced rules cannot apply to non-resource URLs");
         if (urls)
             continue;
         if (json_array_size(json_object_get(rule, "apiGroups")) == 0)
-            invalid_required(v, field_at(f, "rules[%zu].apiGroups", i), "resource rules must supply at least one api group");
+            invalid_required(v, field_at(f, "rules[%zu].apiGroups", i),
+                             "resource rules must supply at least one api group");
         if (json_array_size(json_object_get(rule, "resources")) == 0)
-            invalid_required(v, field_at(f, "rules[%zu].resources", i), "resource rules must supply at least one resource");
+            invalid_required(v, field_at(f, "rules[%zu].resources", i),
+                             "resource rules must supply at least one resource");
     }
 }
 
-static bool may(const struct admission_config *cfg, const struct admission_request *r, const char *verb,
-                const char *resource, const char *name)
+static bool may(const struct admission_config *cfg, const struct admission_request *r,
+                const char *verb, const char *resource, const char *name)
 {
     return cfg->authorize && cfg->authorize(cfg->arg, r, verb, RBAC_GROUP, resource, name);
 }
@@ -87,7 +93,8 @@ static char *groups_text(const struct admission_request *r)
     return buf_take(&b);
 }
 
-static int refuse(const struct admission_request *r, struct admission_failure *f, const json_t *rules)
+static int refuse(const struct admission_request *r, struct admission_failure *f,
+                  const json_t *rules)
 {
     char *groups = groups_text(r);
     struct buf b;
@@ -95,9 +102,11 @@ static int refuse(const struct admission_request *r, struct admission_failure *f
 
     buf_init(&b, 16 << 10);
     (void)json_write(rules, &b);
-    rc = fail_forbidden(r, f,
-                        "user \"%s\" (groups=[%s]) is attempting to grant RBAC permissions not currently "
-                        "held:\n%.*s", strna(r->user), strna(groups), STR_FMT(buf_str(&b)));
+    rc = fail_forbidden(
+        r, f,
+        "user \"%s\" (groups=[%s]) is attempting to grant RBAC permissions not currently "
+        "held:\n%.*s",
+        strna(r->user), strna(groups), STR_FMT(buf_str(&b)));
     buf_fini(&b);
     free(groups);
     return rc;
@@ -107,7 +116,8 @@ int rbac_escalation(const struct admission_config *cfg, const struct admission_r
                     struct admission_failure *f)
 {
     bool binding = strstr(r->resource, "bindings.") != NULL;
-    const json_t *rules = json_object_get(r->object, "rules"), *ref = json_object_get(r->object, "roleRef");
+    const json_t *rules = json_object_get(r->object, "rules"),
+                 *ref = json_object_get(r->object, "roleRef");
     const char *role = json_text_or(ref, "name", "");
     cleanup_json json_t *found = NULL;
     bool cluster = streq(json_text_or(ref, "kind", ""), "ClusterRole");
@@ -117,11 +127,12 @@ int rbac_escalation(const struct admission_config *cfg, const struct admission_r
     if (binding) {
         if (may(cfg, r, "bind", cluster ? "clusterroles" : "roles", role))
             return 0;
-        found = cluster_get(cfg->cluster, cluster ? "clusterroles." RBAC_GROUP : "roles." RBAC_GROUP,
-                            cluster ? "" : r->ns, role);
+        found =
+            cluster_get(cfg->cluster, cluster ? "clusterroles." RBAC_GROUP : "roles." RBAC_GROUP,
+                        cluster ? "" : r->ns, role);
         if (!found)
-            return fail_with(f, 404, "NotFound", "%s.%s \"%s\" not found", cluster ? "clusterroles" : "roles",
-                             RBAC_GROUP, role);
+            return fail_with(f, 404, "NotFound", "%s.%s \"%s\" not found",
+                             cluster ? "clusterroles" : "roles", RBAC_GROUP, role);
         rules = json_object_get(found, "rules");
     } else if (json_equal(rules, json_object_get(r->old, "rules")) ||
                may(cfg, r, "escalate", strstarts(r->resource, "cluster") ? "clusterroles" : "roles",

@@ -4,7 +4,8 @@
 #include "server/controllers/meta.h"
 #include <errno.h>
 
-int service_pools_init(struct service_pools *p, const struct admission_config *cfg, struct error **err)
+int service_pools_init(struct service_pools *p, const struct admission_config *cfg,
+                       struct error **err)
 {
     *p = (struct service_pools){
         .cluster = cfg->cluster, .port_min = cfg->node_port_min, .port_max = cfg->node_port_max};
@@ -34,12 +35,10 @@ static void for_values(struct service_pools *p, const json_t *service,
     const json_t *spec = json_object_get(service, "spec"), *x;
     uint32_t ip;
 
-    json_each(json_object_get(spec, "clusterIPs"), i, x)
-        if (ipv4_parse(strna(json_string_value(x)), &ip) == 0)
-            fn(&p->ips, ip);
-    json_each(json_object_get(spec, "ports"), k, x)
-        if (json_int_or(x, "nodePort", 0) > 0)
-            fn(&p->ports, (uint32_t)json_int_or(x, "nodePort", 0));
+    json_each(json_object_get(spec, "clusterIPs"), i,
+              x) if (ipv4_parse(strna(json_string_value(x)), &ip) == 0) fn(&p->ips, ip);
+    json_each(json_object_get(spec, "ports"), k, x) if (json_int_or(x, "nodePort", 0) > 0)
+        fn(&p->ports, (uint32_t)json_int_or(x, "nodePort", 0));
     if (json_int_or(spec, "healthCheckNodePort", 0) > 0)
         fn(&p->ports, (uint32_t)json_int_or(spec, "healthCheckNodePort", 0));
 }
@@ -61,8 +60,7 @@ void service_pools_recount(struct service_pools *p)
 
     allocator_clear(&p->ips);
     allocator_clear(&p->ports);
-    json_each(all, i, s)
-        for_values(p, s, hold);
+    json_each(all, i, s) for_values(p, s, hold);
 }
 
 static bool take(struct service_pools *p, struct allocator *a, uint32_t value)
@@ -93,7 +91,8 @@ static void allocate_ip(struct service_pools *p, json_t *spec, const json_t *old
         return;
     if (!*ip) {
         if (!next(p, &p->ips, &value)) {
-            invalid_value(v, "spec.clusterIPs", NULL, "failed to allocate a serviceIP: range is full");
+            invalid_value(v, "spec.clusterIPs", NULL,
+                          "failed to allocate a serviceIP: range is full");
             return;
         }
         ipv4_format(value, text);
@@ -104,9 +103,11 @@ static void allocate_ip(struct service_pools *p, json_t *spec, const json_t *old
     if (ipv4_parse(ip, &value) < 0)
         return; /* validation says so */
     if (!allocator_contains(&p->ips, value))
-        invalid_value(v, "spec.clusterIPs", json_object_get(spec, "clusterIPs"),
-                      "failed to allocate IP %s: the provided IP (%s) is not in the valid range. The range "
-                      "of valid IPs is %s", ip, ip, p->cidr);
+        invalid_value(
+            v, "spec.clusterIPs", json_object_get(spec, "clusterIPs"),
+            "failed to allocate IP %s: the provided IP (%s) is not in the valid range. The range "
+            "of valid IPs is %s",
+            ip, ip, p->cidr);
     else if (!take(p, &p->ips, value))
         invalid_value(v, "spec.clusterIPs", json_object_get(spec, "clusterIPs"),
                       "failed to allocate IP %s: provided IP is already allocated", ip);
@@ -116,9 +117,8 @@ static bool held_before(const json_t *old, int64_t port)
 {
     const json_t *p;
 
-    json_each(json_at(old, "spec", "ports", NULL), i, p)
-        if (json_int_or(p, "nodePort", 0) == port)
-            return true;
+    json_each(json_at(old, "spec", "ports", NULL), i,
+              p) if (json_int_or(p, "nodePort", 0) == port) return true;
     return false;
 }
 
@@ -128,7 +128,8 @@ static bool held_by_sibling(const json_t *ports, size_t before, int64_t port, co
     for (size_t i = 0; i < before; i++) {
         const json_t *p = json_array_get(ports, i);
 
-        if (json_int_or(p, "nodePort", 0) == port && !streq(json_text_or(p, "protocol", "TCP"), protocol))
+        if (json_int_or(p, "nodePort", 0) == port &&
+            !streq(json_text_or(p, "protocol", "TCP"), protocol))
             return true;
     }
     return false;
@@ -164,8 +165,9 @@ void service_allocate(struct service_pools *p, const struct admission_request *r
 {
     json_t *spec = json_object_get(r->object, "spec"), *ports = json_object_get(spec, "ports");
     const char *type = json_text_or(spec, "type", "");
-    bool wants = streq(type, "NodePort") ||
-                 (streq(type, "LoadBalancer") && json_bool_or(spec, "allocateLoadBalancerNodePorts", true));
+    bool wants =
+        streq(type, "NodePort") ||
+        (streq(type, "LoadBalancer") && json_bool_or(spec, "allocateLoadBalancerNodePorts", true));
 
     if (!streq(type, "ExternalName"))
         allocate_ip(p, spec, r->old, v);

@@ -21,7 +21,8 @@ static void ports_default(json_t *spec)
 
         json_default(p, "protocol", json_string("TCP"));
         target = json_object_get(p, "targetPort");
-        if (!target || json_is_null(target) || (json_is_integer(target) && !json_integer_value(target)) ||
+        if (!target || json_is_null(target) ||
+            (json_is_integer(target) && !json_integer_value(target)) ||
             (json_is_string(target) && !*json_string_value(target)))
             json_set_int(p, "targetPort", json_int_or(p, "port", 0));
     }
@@ -31,10 +32,9 @@ static json_t *port_like(const json_t *ports, const json_t *want)
 {
     json_t *p;
 
-    json_each(ports, i, p)
-        if (json_int_or(p, "port", 0) == json_int_or(want, "port", -1) &&
-            streq(json_text_or(p, "protocol", "TCP"), json_text_or(want, "protocol", "TCP")))
-            return p;
+    json_each(ports, i, p) if (json_int_or(p, "port", 0) == json_int_or(want, "port", -1) &&
+                               streq(json_text_or(p, "protocol", "TCP"),
+                                     json_text_or(want, "protocol", "TCP"))) return p;
     return NULL;
 }
 
@@ -87,11 +87,10 @@ static void drop_unused(json_t *spec, const json_t *old)
     if (!was || streq(type_of(spec), type_of(was)))
         return;
     if (!has_node_ports(type_of(spec)))
-        json_each(json_object_get(spec, "ports"), i, p)
-            json_object_del(p, "nodePort");
+        json_each(json_object_get(spec, "ports"), i, p) json_object_del(p, "nodePort");
     if (streq(type_of(spec), "ExternalName")) {
-        static const char *const gone[] = {"clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy",
-                                           "internalTrafficPolicy"};
+        static const char *const gone[] = {"clusterIP", "clusterIPs", "ipFamilies",
+                                           "ipFamilyPolicy", "internalTrafficPolicy"};
 
         for (size_t i = 0; i < sizeof(gone) / sizeof(gone[0]); i++)
             json_object_del(spec, gone[i]);

@@ -51,14 +51,16 @@ static void port_validate(struct invalid *v, const json_t *ports, size_t i, bool
         invalid_value(v, field_at(f, "spec.ports[%zu].port", i), json_object_get(p, "port"),
                       "must be between 1 and 65535, inclusive");
     if (!listed(json_text_or(p, "protocol", ""), protocols))
-        invalid_unsupported(v, field_at(f, "spec.ports[%zu].protocol", i), json_text_or(p, "protocol", ""),
-                            protocols);
-    target_validate(v, field_at(f, "spec.ports[%zu].targetPort", i), json_object_get(p, "targetPort"));
+        invalid_unsupported(v, field_at(f, "spec.ports[%zu].protocol", i),
+                            json_text_or(p, "protocol", ""), protocols);
+    target_validate(v, field_at(f, "spec.ports[%zu].targetPort", i),
+                    json_object_get(p, "targetPort"));
     if (cluster_ip_type && json_int_or(p, "nodePort", 0))
         invalid_forbidden(v, field_at(f, "spec.ports[%zu].nodePort", i),
                           "may not be used when `type` is 'ClusterIP'");
     if (port > 0 && seen_before(ports, i, p, false)) {
-        json_t *value = json_pack("{s:i,s:s}", "port", (int)port, "protocol", json_text_or(p, "protocol", ""));
+        json_t *value =
+            json_pack("{s:i,s:s}", "port", (int)port, "protocol", json_text_or(p, "protocol", ""));
 
         invalid_duplicate(v, field_at(f, "spec.ports[%zu]", i), value);
         json_decref(value);
@@ -86,16 +88,18 @@ static void ips_validate(struct invalid *v, const json_t *spec)
     uint32_t value;
 
     if (*ip && !streq(ip, "None") && ipv4_parse(ip, &value) < 0)
-        invalid_text(v, "spec.clusterIPs[0]", ip, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)");
-    json_each(json_object_get(spec, "externalIPs"), i, x)
-        if (ipv4_parse(strna(json_string_value(x)), &value) < 0)
-            invalid_text(v, field_at(f, "spec.externalIPs[%zu]", i), strna(json_string_value(x)),
-                         "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)");
+        invalid_text(v, "spec.clusterIPs[0]", ip,
+                     "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)");
+    json_each(json_object_get(spec, "externalIPs"), i,
+              x) if (ipv4_parse(strna(json_string_value(x)), &value) < 0)
+        invalid_text(v, field_at(f, "spec.externalIPs[%zu]", i), strna(json_string_value(x)),
+                     "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)");
 }
 
 void service_validate(struct invalid *v, const json_t *service, const json_t *old)
 {
-    static const char *const types[] = {"ClusterIP", "ExternalName", "LoadBalancer", "NodePort", NULL};
+    static const char *const types[] = {"ClusterIP", "ExternalName", "LoadBalancer", "NodePort",
+                                        NULL};
     static const char *const affinities[] = {"ClientIP", "None", NULL};
     static const char *const policies[] = {"Cluster", "Local", NULL};
     const json_t *spec = json_object_get(service, "spec"), *ports = json_object_get(spec, "ports");
@@ -115,8 +119,9 @@ void service_validate(struct invalid *v, const json_t *service, const json_t *ol
         invalid_unsupported(v, "spec.externalTrafficPolicy", policy, policies);
     if (streq(ip, "None") && (streq(type, "NodePort") || streq(type, "LoadBalancer")))
         invalid_text(v, "spec.clusterIPs[0]", "None",
-                     streq(type, "NodePort") ? "may not be set to 'None' for NodePort services"
-                                             : "may not be set to 'None' for LoadBalancer services");
+                     streq(type, "NodePort")
+                         ? "may not be set to 'None' for NodePort services"
+                         : "may not be set to 'None' for LoadBalancer services");
     if (streq(type, "ExternalName")) {
         const char *name = json_text_or(spec, "externalName", "");
 

@@ -49,8 +49,9 @@ void workload_default(const char *resource, json_t *object, const json_t *old)
     if (streq(resource, "daemonsets.apps")) {
         daemonset_default(spec);
         json_object_set_new(object, "status",
-                            json_pack("{s:i,s:i,s:i,s:i}", "currentNumberScheduled", 0, "numberMisscheduled",
-                                      0, "desiredNumberScheduled", 0, "numberReady", 0));
+                            json_pack("{s:i,s:i,s:i,s:i}", "currentNumberScheduled", 0,
+                                      "numberMisscheduled", 0, "desiredNumberScheduled", 0,
+                                      "numberReady", 0));
     } else if (streq(resource, "deployments.apps")) {
         deployment_default(spec);
         json_object_set_new(object, "status", json_object());
@@ -82,13 +83,15 @@ static void rolling_validate(struct invalid *v, const char *field, const json_t 
         n[i] = int_or_percent(value, 100, true, 0);
         if (n[i] < 0)
             invalid_value(v, field_at(f, "%s.%s", field, keys[i]), value,
-                          json_is_integer(value) ? "must be greater than or equal to 0"
-                                                 : "a valid percent string must be a numeric string followed "
-                                                   "by an ending '%%' (e.g. '1%%',  or '93%%', regex used for "
-                                                   "validation is '[0-9]+%%')");
+                          json_is_integer(value)
+                              ? "must be greater than or equal to 0"
+                              : "a valid percent string must be a numeric string followed "
+                                "by an ending '%%' (e.g. '1%%',  or '93%%', regex used for "
+                                "validation is '[0-9]+%%')");
     }
     if (n[0] == 0 && n[1] == 0)
-        invalid_value(v, field_at(f, "%s.maxUnavailable", field), json_object_get(rolling, "maxUnavailable"),
+        invalid_value(v, field_at(f, "%s.maxUnavailable", field),
+                      json_object_get(rolling, "maxUnavailable"),
                       "may not be 0 when `maxSurge` is 0");
 }
 
@@ -106,16 +109,19 @@ static void strategy_validate(struct invalid *v, const char *resource, const jso
     if (!streq(type, types[0]) && !streq(type, types[1]))
         invalid_unsupported(v, field_at(f, "spec.%s.type", key), type, types);
     else if (streq(type, "RollingUpdate"))
-        rolling_validate(v, field_at(f, "spec.%s.rollingUpdate", key), json_object_get(strategy, "rollingUpdate"));
+        rolling_validate(v, field_at(f, "spec.%s.rollingUpdate", key),
+                         json_object_get(strategy, "rollingUpdate"));
     else if (streq(type, "Recreate") && json_is_object(json_object_get(strategy, "rollingUpdate")))
         invalid_forbidden(v, "spec.strategy.rollingUpdate",
                           "may not be specified when strategy `type` is 'Recreate'");
 }
 
-void workload_validate(struct invalid *v, const char *resource, const json_t *object, const json_t *old)
+void workload_validate(struct invalid *v, const char *resource, const json_t *object,
+                       const json_t *old)
 {
     static const char *const always[] = {"Always", NULL};
-    const json_t *spec = json_object_get(object, "spec"), *selector = json_object_get(spec, "selector");
+    const json_t *spec = json_object_get(object, "spec"),
+                 *selector = json_object_get(spec, "selector");
     const json_t *template = json_object_get(spec, "template");
     const char *restart = json_text_or(json_object_get(template, "spec"), "restartPolicy", "");
 
@@ -125,7 +131,8 @@ void workload_validate(struct invalid *v, const char *resource, const json_t *ob
     if (!json_is_object(selector))
         invalid_required(v, "spec.selector", "");
     else if (json_object_size(json_object_get(selector, "matchLabels")) +
-                 json_array_size(json_object_get(selector, "matchExpressions")) == 0)
+                 json_array_size(json_object_get(selector, "matchExpressions")) ==
+             0)
         invalid_value(v, "spec.selector", selector, "empty selector is invalid for %s",
                       streq(resource, "daemonsets.apps") ? "daemonset" : "deployment");
     else

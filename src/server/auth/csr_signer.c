@@ -13,7 +13,8 @@ static const char *text_at(const json_t *csr, const char *key)
     return json_text_or(json_object_get(csr, "spec"), key, "");
 }
 
-static int parse_request(const json_t *csr, struct buf *pem, struct x509_subject *ret, struct error **err)
+static int parse_request(const json_t *csr, struct buf *pem, struct x509_subject *ret,
+                         struct error **err)
 {
     if (buf_add_base64_decoded(pem, str_of(text_at(csr, "request"))) < 0)
         return error_set(err, EINVAL, "spec.request is not base64");
@@ -46,8 +47,8 @@ static bool usages_are(const json_t *csr, const char *last)
 
 static bool subject_is_node(const struct x509_subject *s)
 {
-    return s->n_orgs == 1 && streq(s->orgs[0], "system:nodes") && s->cn && strstarts(s->cn, NODE_USER) &&
-           s->cn[strlen(NODE_USER)];
+    return s->n_orgs == 1 && streq(s->orgs[0], "system:nodes") && s->cn &&
+           strstarts(s->cn, NODE_USER) && s->cn[strlen(NODE_USER)];
 }
 
 static int check_kubelet_client(const json_t *csr, const struct x509_subject *s, struct error **err)
@@ -57,7 +58,9 @@ static int check_kubelet_client(const json_t *csr, const struct x509_subject *s,
     if (s->n_dns + s->n_ips + s->n_other_names > 0)
         return error_set(err, EINVAL, "DNS, IP, email and URI subjectAltNames are not allowed");
     if (!usages_are(csr, "client auth"))
-        return error_set(err, EINVAL, "usages did not match [client auth digital signature] or [client auth digital signature key encipherment]");
+        return error_set(err, EINVAL,
+                         "usages did not match [client auth digital signature] or [client auth "
+                         "digital signature key encipherment]");
     if (!subject_is_node(s))
         return error_set(err, EINVAL, "subject common name does not begin with system:node:");
     return 0;
@@ -72,7 +75,9 @@ static int check_serving(const json_t *csr, const struct x509_subject *s, struct
     if (s->n_other_names > 0)
         return error_set(err, EINVAL, "email and URI subjectAltNames are not allowed");
     if (!usages_are(csr, "server auth"))
-        return error_set(err, EINVAL, "usages did not match [digital signature server auth] or [digital signature key encipherment server auth]");
+        return error_set(err, EINVAL,
+                         "usages did not match [digital signature server auth] or [digital "
+                         "signature key encipherment server auth]");
     if (!subject_is_node(s))
         return error_set(err, EINVAL, "subject common name does not begin with system:node:");
     return 0;
@@ -92,7 +97,9 @@ static int check_client(const json_t *csr, struct error **err)
             return error_set(err, EINVAL, "invalid usage for client certificate: \"%s\"", z);
         client = client || streq(z, fine[0]);
     }
-    return client ? 0 : error_set(err, EINVAL, "missing required usage for client certificate: \"client auth\"");
+    return client ? 0
+                  : error_set(err, EINVAL,
+                              "missing required usage for client certificate: \"client auth\"");
 }
 
 int csr_check_signer(const json_t *csr, struct error **err)
@@ -234,11 +241,13 @@ static unsigned usages_of(const json_t *csr)
     return out;
 }
 
-int csr_sign(const json_t *csr, struct str ca_cert_pem, struct str ca_key_pem, int64_t default_validity_s,
-             struct buf *ret_pem, struct error **err)
+int csr_sign(const json_t *csr, struct str ca_cert_pem, struct str ca_key_pem,
+             int64_t default_validity_s, struct buf *ret_pem, struct error **err)
 {
-    int64_t wanted = json_int_or(json_object_get(csr, "spec"), "expirationSeconds", default_validity_s);
-    struct x509_sign sign = {.ca_cert_pem = ca_cert_pem, .ca_key_pem = ca_key_pem, .usages = usages_of(csr)};
+    int64_t wanted =
+        json_int_or(json_object_get(csr, "spec"), "expirationSeconds", default_validity_s);
+    struct x509_sign sign = {
+        .ca_cert_pem = ca_cert_pem, .ca_key_pem = ca_key_pem, .usages = usages_of(csr)};
     cleanup_buf struct buf pem;
 
     sign.validity_s = wanted < default_validity_s ? wanted : default_validity_s;

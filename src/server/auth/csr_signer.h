@@ -13,10 +13,10 @@
 
 /* What the approver should ask the authorizer before approving. */
 enum csr_recognized {
-    CSR_NOT_OURS,       /* left for a person */
-    CSR_NODE_CLIENT,    /* may the requester create certificatesigningrequests/nodeclient? */
-    CSR_SELF_CLIENT,    /* ... selfnodeclient, else nodeclient */
-    CSR_SELF_SERVER,    /* ... selfnodeserver */
+    CSR_NOT_OURS,    /* left for a person */
+    CSR_NODE_CLIENT, /* may the requester create certificatesigningrequests/nodeclient? */
+    CSR_SELF_CLIENT, /* ... selfnodeclient, else nodeclient */
+    CSR_SELF_SERVER, /* ... selfnodeserver */
 };
 /* csr is the object; node the Node object named by a serving request's user, or NULL. */
 enum csr_recognized csr_recognize(const json_t *csr, const json_t *node);
@@ -25,8 +25,8 @@ const char *csr_approval_message(enum csr_recognized r);
 /* Does the request satisfy what its signer signs? -EINVAL with upstream's sentence. */
 int csr_check_signer(const json_t *csr, struct error **err);
 /* Certificate chain for an approved request. */
-int csr_sign(const json_t *csr, struct str ca_cert_pem, struct str ca_key_pem, int64_t default_validity_s,
-             struct buf *ret_pem, struct error **err);
+int csr_sign(const json_t *csr, struct str ca_cert_pem, struct str ca_key_pem,
+             int64_t default_validity_s, struct buf *ret_pem, struct error **err);
 /* Node a serving or client request is about ("system:node:X" of the user): X, or NULL. */
 const char *csr_requester_node(const json_t *csr);
 /* Is this group among the organizations of the request? */

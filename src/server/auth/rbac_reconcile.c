@@ -11,8 +11,7 @@ static bool list_covers(const json_t *have, const json_t *want)
     {
         bool found = false;
 
-        json_each(have, k, h)
-            found = found || json_equal(h, w) || streq(json_string_value(h), "*");
+        json_each(have, k, h) found = found || json_equal(h, w) || streq(json_string_value(h), "*");
         if (!found)
             return false;
     }
@@ -34,8 +33,8 @@ static bool urls_cover(const json_t *have, const json_t *want)
     {
         bool found = false;
 
-        json_each(have, k, h)
-            found = found || url_covers(strna(json_string_value(h)), strna(json_string_value(w)));
+        json_each(have, k, h) found =
+            found || url_covers(strna(json_string_value(h)), strna(json_string_value(w)));
         if (!found)
             return false;
     }
@@ -66,7 +65,8 @@ static bool resources_cover(const json_t *have, const json_t *want)
 
 static bool rule_covers(const json_t *have, const json_t *want)
 {
-    const json_t *names = json_object_get(have, "resourceNames"), *urls = json_object_get(want, "nonResourceURLs");
+    const json_t *names = json_object_get(have, "resourceNames"),
+                 *urls = json_object_get(want, "nonResourceURLs");
 
     if (!list_covers(json_object_get(have, "verbs"), json_object_get(want, "verbs")))
         return false;
@@ -87,13 +87,16 @@ static json_t *single(const json_t *rule, size_t v, size_t g, size_t r)
     json_t *out = json_object();
     const json_t *urls = json_object_get(rule, "nonResourceURLs");
 
-    json_object_set_new(out, "verbs", json_pack("[O]", json_array_get(json_object_get(rule, "verbs"), v)));
+    json_object_set_new(out, "verbs",
+                        json_pack("[O]", json_array_get(json_object_get(rule, "verbs"), v)));
     if (json_array_size(urls) > 0) {
         json_object_set_new(out, "nonResourceURLs", json_pack("[O]", json_array_get(urls, r)));
         return out;
     }
-    json_object_set_new(out, "apiGroups", json_pack("[O]", json_array_get(json_object_get(rule, "apiGroups"), g)));
-    json_object_set_new(out, "resources", json_pack("[O]", json_array_get(json_object_get(rule, "resources"), r)));
+    json_object_set_new(out, "apiGroups",
+                        json_pack("[O]", json_array_get(json_object_get(rule, "apiGroups"), g)));
+    json_object_set_new(out, "resources",
+                        json_pack("[O]", json_array_get(json_object_get(rule, "resources"), r)));
     if (json_object_get(rule, "resourceNames"))
         json_object_set(out, "resourceNames", json_object_get(rule, "resourceNames"));
     return out;
@@ -103,9 +106,7 @@ static bool any_covers(const json_t *rules, const json_t *want)
 {
     const json_t *have;
 
-    json_each(rules, i, have)
-        if (rule_covers(have, want))
-            return true;
+    json_each(rules, i, have) if (rule_covers(have, want)) return true;
     return false;
 }
 
@@ -114,7 +115,8 @@ int rbac_rules_cover(const json_t *rules, const json_t *rule)
     const json_t *urls = json_object_get(rule, "nonResourceURLs");
     size_t verbs = json_array_size(json_object_get(rule, "verbs"));
     size_t groups = json_array_size(urls) ? 1 : json_array_size(json_object_get(rule, "apiGroups"));
-    size_t things = json_array_size(urls) ? json_array_size(urls) : json_array_size(json_object_get(rule, "resources"));
+    size_t things = json_array_size(urls) ? json_array_size(urls)
+                                          : json_array_size(json_object_get(rule, "resources"));
 
     if (any_covers(rules, rule))
         return 1;
@@ -136,11 +138,11 @@ static bool add_missing(json_t *to, const json_t *from, bool (*has)(const json_t
     bool changed = false;
     json_t *x;
 
-    json_each(from, i, x)
-        if (!has(to, x)) {
-            json_array_append(to, x);
-            changed = true;
-        }
+    json_each(from, i, x) if (!has(to, x))
+    {
+        json_array_append(to, x);
+        changed = true;
+    }
     return changed;
 }
 
@@ -194,9 +196,13 @@ json_t *rbac_reconcile(const json_t *wanted, const json_t *existing)
     changed = add_texts(meta, wanted, "labels");
     changed = add_texts(meta, wanted, "annotations") || changed;
     if (json_object_get(wanted, "rules"))
-        changed = add_missing(json_array_need(o, "rules"), json_object_get(wanted, "rules"), has_rule) || changed;
+        changed =
+            add_missing(json_array_need(o, "rules"), json_object_get(wanted, "rules"), has_rule) ||
+            changed;
     if (json_object_get(wanted, "subjects"))
-        changed = add_missing(json_array_need(o, "subjects"), json_object_get(wanted, "subjects"), has_subject) || changed;
+        changed = add_missing(json_array_need(o, "subjects"), json_object_get(wanted, "subjects"),
+                              has_subject) ||
+                  changed;
     if (changed)
         return o;
     json_decref(o);

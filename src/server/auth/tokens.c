@@ -10,7 +10,7 @@
 #define TOKEN_SECONDS_DEFAULT 3600
 #define TOKEN_SECONDS_MIN 600
 #define TOKEN_SECONDS_MAX (1LL << 32)
-#define TOKEN_PROJECTED 3607                 /* what admission asks for; such tokens live long, as upstream */
+#define TOKEN_PROJECTED 3607 /* what admission asks for; such tokens live long, as upstream */
 #define TOKEN_EXTENDED (365 * 24 * 3600LL)
 #define LEEWAY 10
 
@@ -31,8 +31,9 @@ int tokens_new(const struct tokens_config *cfg, struct tokens **ret, struct erro
     if (buf_add_str(&t->key, cfg->key_pem) < 0 ||
         x509_public_key(cfg->key_pem, &t->public_key, err) < 0) {
         tokens_free(t);
-        return err && *err ? error_wrap(err, "service account signing key")
-                           : error_set(err, EINVAL, "service account signing key is not a private key");
+        return err && *err
+                   ? error_wrap(err, "service account signing key")
+                   : error_set(err, EINVAL, "service account signing key is not a private key");
     }
     *ret = t;
     return 0;
@@ -61,8 +62,8 @@ const char *tokens_issuer(const struct tokens *t)
 }
 
 /* Looks the bound object up and adds it to the private claims. */
-static int bind_object(struct tokens *t, const char *ns, const char *sa, const json_t *ref, json_t *claims,
-                       struct error **err)
+static int bind_object(struct tokens *t, const char *ns, const char *sa, const json_t *ref,
+                       json_t *claims, struct error **err)
 {
     const char *kind = json_text_or(ref, "kind", ""), *name = json_text_or(ref, "name", "");
     const char *uid = json_text_or(ref, "uid", ""), *node;
@@ -75,37 +76,45 @@ static int bind_object(struct tokens *t, const char *ns, const char *sa, const j
     if (!o)
         return error_set(err, ENOENT, "%s \"%s\" not found", pod ? "pods" : "secrets", name);
     if (*uid && !streq(uid, meta_uid(o)))
-        return error_set(err, ESTALE, "the UID in the bound object reference (%s) does not match the UID in record. "
-                         "The object might have been deleted and then recreated", uid);
+        return error_set(
+            err, ESTALE,
+            "the UID in the bound object reference (%s) does not match the UID in record. "
+            "The object might have been deleted and then recreated",
+            uid);
     if (pod && !streq(strna(json_text_at(o, "spec", "serviceAccountName", NULL)), sa))
-        return error_set(err, EINVAL, "cannot bind token for serviceaccount \"%s\" to pod running with different serviceaccount name.", sa);
+        return error_set(err, EINVAL,
+                         "cannot bind token for serviceaccount \"%s\" to pod running with "
+                         "different serviceaccount name.",
+                         sa);
     json_object_set_new(claims, pod ? "pod" : "secret",
                         json_pack("{s:s,s:s}", "name", name, "uid", meta_uid(o)));
     node = pod ? json_text_at(o, "spec", "nodeName", NULL) : NULL;
     if (!node || !*node)
         return 0;
     node_object = cluster_get(t->cluster, "nodes", "", node);
-    json_object_set_new(claims, "node", node_object ? json_pack("{s:s,s:s}", "name", node, "uid", meta_uid(node_object))
-                                                    : json_pack("{s:s}", "name", node));
+    json_object_set_new(claims, "node",
+                        node_object
+                            ? json_pack("{s:s,s:s}", "name", node, "uid", meta_uid(node_object))
+                            : json_pack("{s:s}", "name", node));
     return 0;
 }
 
-static json_t *payload_of(const struct tokens *t, const char *ns, const char *sa, json_t *audiences, int64_t now,
-                          int64_t expires, json_t *claims)
+static json_t *payload_of(const struct tokens *t, const char *ns, const char *sa, json_t *audiences,
+                          int64_t now, int64_t expires, json_t *claims)
 {
     char *subject = xasprintf("system:serviceaccount:%s:%s", ns, sa), jti[UUID_TEXT];
     json_t *p;
 
     random_uuid(jti);
-    p = json_pack("{s:O,s:I,s:I,s:s,s:s,s:O,s:I,s:s}", "aud", audiences, "exp", (json_int_t)expires, "iat",
-                  (json_int_t)now, "iss", t->issuer, "jti", jti, "kubernetes.io", claims, "nbf", (json_int_t)now,
-                  "sub", subject);
+    p = json_pack("{s:O,s:I,s:I,s:s,s:s,s:O,s:I,s:s}", "aud", audiences, "exp", (json_int_t)expires,
+                  "iat", (json_int_t)now, "iss", t->issuer, "jti", jti, "kubernetes.io", claims,
+                  "nbf", (json_int_t)now, "sub", subject);
     free(subject);
     return p;
 }
 
-static int answer(struct tokens *t, const json_t *request, json_t *payload, json_t *audiences, int64_t seconds,
-                  int64_t expires, json_t **ret, struct error **err)
+static int answer(struct tokens *t, const json_t *request, json_t *payload, json_t *audiences,
+                  int64_t seconds, int64_t expires, json_t **ret, struct error **err)
 {
     cleanup_buf struct buf text, token;
     json_t *o, *spec, *meta;
@@ -133,10 +142,11 @@ static int answer(struct tokens *t, const json_t *request, json_t *payload, json
     return 0;
 }
 
-int tokens_request(struct tokens *t, const char *ns, const char *name, const json_t *request, json_t **ret,
-                   struct error **err)
+int tokens_request(struct tokens *t, const char *ns, const char *name, const json_t *request,
+                   json_t **ret, struct error **err)
 {
-    const json_t *spec = json_object_get(request, "spec"), *ref = json_object_get(spec, "boundObjectRef");
+    const json_t *spec = json_object_get(request, "spec"),
+                 *ref = json_object_get(spec, "boundObjectRef");
     int64_t seconds = json_int_or(spec, "expirationSeconds", TOKEN_SECONDS_DEFAULT);
     int64_t now = wall_now().ns / NSEC_PER_SEC, expires = now + seconds;
     cleanup_json json_t *sa = cluster_get(t->cluster, "serviceaccounts", ns, name);
@@ -146,12 +156,17 @@ int tokens_request(struct tokens *t, const char *ns, const char *name, const jso
     if (!sa)
         return error_set(err, ENOENT, "serviceaccounts \"%s\" not found", name);
     if (seconds < TOKEN_SECONDS_MIN)
-        return error_set(err, EINVAL, "spec.expirationSeconds: Invalid value: %lld: may not specify a duration less than 10 minutes",
+        return error_set(err, EINVAL,
+                         "spec.expirationSeconds: Invalid value: %lld: may not specify a duration "
+                         "less than 10 minutes",
                          (long long)seconds);
     if (seconds > TOKEN_SECONDS_MAX)
-        return error_set(err, EINVAL, "spec.expirationSeconds: Invalid value: %lld: may not specify a duration larger than 2^32 seconds",
+        return error_set(err, EINVAL,
+                         "spec.expirationSeconds: Invalid value: %lld: may not specify a duration "
+                         "larger than 2^32 seconds",
                          (long long)seconds);
-    claims = json_pack("{s:s,s:{s:s,s:s}}", "namespace", ns, "serviceaccount", "name", name, "uid", meta_uid(sa));
+    claims = json_pack("{s:s,s:{s:s,s:s}}", "namespace", ns, "serviceaccount", "name", name, "uid",
+                       meta_uid(sa));
     if (json_is_object(ref)) {
         rc = bind_object(t, ns, name, ref, claims, err);
         if (rc < 0)
@@ -168,8 +183,8 @@ int tokens_request(struct tokens *t, const char *ns, const char *name, const jso
     return answer(t, request, payload, audiences, seconds, now + seconds, ret, err);
 }
 
-int tokens_node_may(struct tokens *t, const char *node, const char *ns, const char *service_account, const json_t *request,
-                    struct error **err)
+int tokens_node_may(struct tokens *t, const char *node, const char *ns, const char *service_account,
+                    const json_t *request, struct error **err)
 {
     const json_t *ref = json_at(request, "spec", "boundObjectRef", NULL);
     const char *uid = json_text_or(ref, "uid", ""), *name = json_text_or(ref, "name", "");
@@ -178,18 +193,24 @@ int tokens_node_may(struct tokens *t, const char *node, const char *ns, const ch
     if (!json_is_object(ref))
         return error_set(err, EACCES, "node requested token not bound to a pod");
     if (!streq(json_text_or(ref, "kind", ""), "Pod") || !*name || !*uid)
-        return error_set(err, EACCES, "node requested token bound to something else than a pod with a name and a uid");
+        return error_set(
+            err, EACCES,
+            "node requested token bound to something else than a pod with a name and a uid");
     pod = cluster_get(t->cluster, "pods", ns, name);
     if (!pod || !streq(meta_uid(pod), uid))
-        return error_set(err, EACCES, "node requested token bound to a pod that is not there: %s", name);
+        return error_set(err, EACCES, "node requested token bound to a pod that is not there: %s",
+                         name);
     if (!streq(json_text_at(pod, "spec", "nodeName", NULL), node))
-        return error_set(err, EACCES, "node requested token bound to a pod scheduled on a different node");
+        return error_set(err, EACCES,
+                         "node requested token bound to a pod scheduled on a different node");
     if (!streq(json_text_at(pod, "spec", "serviceAccountName", NULL), service_account))
-        return error_set(err, EACCES, "node requested token of a service account that the pod does not run as");
+        return error_set(err, EACCES,
+                         "node requested token of a service account that the pod does not run as");
     return 0;
 }
 
-static bool audience_matches(const struct tokens *t, const json_t *have, const char *const *want, size_t n)
+static bool audience_matches(const struct tokens *t, const json_t *have, const char *const *want,
+                             size_t n)
 {
     const json_t *a;
 
@@ -249,7 +270,8 @@ static void fill_user(const json_t *p, struct token_user *u)
     const char *ns = json_text_or(claims, "namespace", "");
 
     *u = (struct token_user){0};
-    u->name = xasprintf("system:serviceaccount:%s:%s", ns, strna(json_text_at(claims, "serviceaccount", "name", NULL)));
+    u->name = xasprintf("system:serviceaccount:%s:%s", ns,
+                        strna(json_text_at(claims, "serviceaccount", "name", NULL)));
     u->uid = xstrdup_null(json_text_at(claims, "serviceaccount", "uid", NULL));
     u->groups[0] = xstrdup("system:serviceaccounts");
     u->groups[1] = xasprintf("system:serviceaccounts:%s", ns);
@@ -264,11 +286,12 @@ static void fill_user(const json_t *p, struct token_user *u)
 /* The issuer named in a token, before anything about it is believed. */
 static bool issued_by_us(const struct tokens *t, const json_t *p)
 {
-    return streq(json_text_or(p, "iss", ""), t->issuer) && json_is_object(json_object_get(p, "kubernetes.io"));
+    return streq(json_text_or(p, "iss", ""), t->issuer) &&
+           json_is_object(json_object_get(p, "kubernetes.io"));
 }
 
-int tokens_verify(struct tokens *t, struct str token, const char *const *audiences, size_t n_audiences,
-                  struct token_user *ret, struct error **err)
+int tokens_verify(struct tokens *t, struct str token, const char *const *audiences,
+                  size_t n_audiences, struct token_user *ret, struct error **err)
 {
     cleanup_buf struct buf text;
     cleanup_json json_t *p = NULL;

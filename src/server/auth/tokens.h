@@ -1,7 +1,7 @@
 /*
- * Service-account tokens: issued for TokenRequest, verified for bearer authentication. A token is bound to its
- * ServiceAccount's uid and, when asked, to a Pod's or Secret's uid; verification asks the cluster
- * whether these still exist, so deleting the pod ends its token.
+ * Service-account tokens: issued for TokenRequest, verified for bearer authentication. A token is
+ * bound to its ServiceAccount's uid and, when asked, to a Pod's or Secret's uid; verification asks
+ * the cluster whether these still exist, so deleting the pod ends its token.
  */
 #pragma once
 #include "server/controllers/cluster.h"
@@ -13,21 +13,22 @@
 struct tokens;
 struct tokens_config {
     struct cluster *cluster;
-    const char *issuer;   /* "https://kubernetes.default.svc.cluster.local" */
-    struct str key_pem;   /* private key that signs; copied */
+    const char *issuer; /* "https://kubernetes.default.svc.cluster.local" */
+    struct str key_pem; /* private key that signs; copied */
 };
 int tokens_new(const struct tokens_config *cfg, struct tokens **ret, struct error **err);
 void tokens_free(struct tokens *t); /* NULL accepted */
 
-/* POST serviceaccounts/token: checks request (a TokenRequest, NULL spec allowed) and answers with *ret, the
- * TokenRequest with status.token and status.expirationTimestamp; new reference. -ENOENT, -EINVAL (422),
- * -ESTALE (409: uid of the bound object differs). */
-int tokens_request(struct tokens *t, const char *ns, const char *service_account, const json_t *request,
-                   json_t **ret, struct error **err);
+/* POST serviceaccounts/token: checks request (a TokenRequest, NULL spec allowed) and answers with
+ * *ret, the TokenRequest with status.token and status.expirationTimestamp; new reference. -ENOENT,
+ * -EINVAL (422), -ESTALE (409: uid of the bound object differs). */
+int tokens_request(struct tokens *t, const char *ns, const char *service_account,
+                   const json_t *request, json_t **ret, struct error **err);
 
-/* Upstream's NodeRestriction for tokens: a node asks only for tokens bound to its own pods. -EACCES otherwise. */
-int tokens_node_may(struct tokens *t, const char *node, const char *ns, const char *service_account, const json_t *request,
-                    struct error **err);
+/* Upstream's NodeRestriction for tokens: a node asks only for tokens bound to its own pods. -EACCES
+ * otherwise. */
+int tokens_node_may(struct tokens *t, const char *node, const char *ns, const char *service_account,
+                    const json_t *request, struct error **err);
 
 struct token_user { /* who a valid token is */
     char *name;     /* system:serviceaccount:NS:NAME */
@@ -39,8 +40,8 @@ struct token_user { /* who a valid token is */
 };
 /* 0; -EACCES with the reason; -EINVAL when it is not one of our tokens (try another authenticator).
  * audiences empty: the API server's own. */
-int tokens_verify(struct tokens *t, struct str token, const char *const *audiences, size_t n_audiences,
-                  struct token_user *ret, struct error **err);
+int tokens_verify(struct tokens *t, struct str token, const char *const *audiences,
+                  size_t n_audiences, struct token_user *ret, struct error **err);
 void token_user_fini(struct token_user *u);
 /* The keys as a JWK set and the OpenID discovery document, for /openid/v1/jwks and
  * /.well-known/openid-configuration. Public key as PEM. */

@@ -18,9 +18,15 @@ static void bench_init(struct bench *b)
     buf_init(&key, 64 << 10);
     assert_int_equal(x509_key_generate(X509_KEY_ECDSA_P256, &key, NULL), 0);
     fake_init(&b->fc);
-    fake_put(&b->fc, "serviceaccounts", "{'metadata':{'name':'sa','namespace':'ns','uid':'sa-uid'}}");
-    fake_put(&b->fc, "pods", "{'metadata':{'name':'p','namespace':'ns','uid':'p-uid'},'spec':{'serviceAccountName':'sa','nodeName':'n'}}");
-    assert_int_equal(tokens_new(&(struct tokens_config){&b->fc.cluster, "https://issuer", buf_str(&key)}, &b->t, NULL), 0);
+    fake_put(&b->fc, "serviceaccounts",
+             "{'metadata':{'name':'sa','namespace':'ns','uid':'sa-uid'}}");
+    fake_put(&b->fc, "pods",
+             "{'metadata':{'name':'p','namespace':'ns','uid':'p-uid'},'spec':{'serviceAccountName':"
+             "'sa','nodeName':'n'}}");
+    assert_int_equal(
+        tokens_new(&(struct tokens_config){&b->fc.cluster, "https://issuer", buf_str(&key)}, &b->t,
+                   NULL),
+        0);
     buf_fini(&key);
 }
 
@@ -47,7 +53,8 @@ TEST(issue_and_verify)
     struct str token;
 
     bench_init(&b);
-    r = issue(&b, "{'spec':{'expirationSeconds':3607,'boundObjectRef':{'kind':'Pod','apiVersion':'v1','name':'p','uid':'p-uid'}}}");
+    r = issue(&b, "{'spec':{'expirationSeconds':3607,'boundObjectRef':{'kind':'Pod','apiVersion':'"
+                  "v1','name':'p','uid':'p-uid'}}}");
     token = str_of(json_text_at(r, "status", "token", NULL));
     assert_int_equal(tokens_verify(b.t, token, NULL, 0, &u, NULL), 0);
     assert_string_equal(u.name, "system:serviceaccount:ns:sa");
@@ -84,7 +91,8 @@ TEST(audience_and_garbage)
 TEST(nodes_ask_for_their_own_pods)
 {
     struct bench b;
-    json_t *own = fake_json("{'spec':{'boundObjectRef':{'kind':'Pod','name':'p','uid':'p-uid'}}}"), *loose = fake_json("{'spec':{}}");
+    json_t *own = fake_json("{'spec':{'boundObjectRef':{'kind':'Pod','name':'p','uid':'p-uid'}}}"),
+           *loose = fake_json("{'spec':{}}");
 
     bench_init(&b);
     assert_int_equal(tokens_node_may(b.t, "n", "ns", "sa", own, NULL), 0);
@@ -109,7 +117,8 @@ TEST(refusals)
 }
 
 /* A CSR object for these names. */
-static json_t *csr_object(const struct x509_names *names, const char *signer, const char *user, const char *usage)
+static json_t *csr_object(const struct x509_names *names, const char *signer, const char *user,
+                          const char *usage)
 {
     struct buf key, pem, text;
     json_t *o;
@@ -120,20 +129,22 @@ static json_t *csr_object(const struct x509_names *names, const char *signer, co
     assert_int_equal(x509_key_generate(X509_KEY_ECDSA_P256, &key, NULL), 0);
     assert_int_equal(x509_csr_create(buf_str(&key), names, &pem, NULL), 0);
     (void)buf_add_base64(&text, pem.p, pem.n);
-    o = json_pack("{s:{s:s,s:s,s:s,s:[s,s]}}", "spec", "request", text.p, "signerName", signer, "username", user, "usages",
-                  "digital signature", usage);
+    o = json_pack("{s:{s:s,s:s,s:s,s:[s,s]}}", "spec", "request", text.p, "signerName", signer,
+                  "username", user, "usages", "digital signature", usage);
     buf_fini(&key);
     buf_fini(&pem);
     buf_fini(&text);
     return o;
 }
 
-static const char *const nodes_group[] = {"system:nodes"}, *const ip[] = {"10.0.0.7"}, *const dns[] = {"n1"};
+static const char *const nodes_group[] = {"system:nodes"}, *const ip[] = {"10.0.0.7"},
+                         *const dns[] = {"n1"};
 
 TEST(csr_client)
 {
     struct x509_names names = {.cn = "system:node:n1", .orgs = nodes_group, .n_orgs = 1};
-    json_t *first = csr_object(&names, CSR_SIGNER_KUBELET_CLIENT, "system:bootstrap:abc", "client auth");
+    json_t *first =
+        csr_object(&names, CSR_SIGNER_KUBELET_CLIENT, "system:bootstrap:abc", "client auth");
     json_t *renew = csr_object(&names, CSR_SIGNER_KUBELET_CLIENT, "system:node:n1", "client auth");
     json_t *wrong = csr_object(&names, CSR_SIGNER_KUBELET_CLIENT, "x", "server auth");
 
@@ -149,10 +160,18 @@ TEST(csr_client)
 
 TEST(csr_serving_names_must_be_the_nodes)
 {
-    struct x509_names names = {.cn = "system:node:n1", .orgs = nodes_group, .n_orgs = 1, .ips = ip, .n_ips = 1, .dns = dns, .n_dns = 1};
+    struct x509_names names = {.cn = "system:node:n1",
+                               .orgs = nodes_group,
+                               .n_orgs = 1,
+                               .ips = ip,
+                               .n_ips = 1,
+                               .dns = dns,
+                               .n_dns = 1};
     json_t *csr = csr_object(&names, CSR_SIGNER_KUBELET_SERVING, "system:node:n1", "server auth");
-    json_t *node = fake_json("{'metadata':{'name':'n1'},'status':{'addresses':[{'type':'InternalIP','address':'10.0.0.7'}]}}");
-    json_t *other = fake_json("{'metadata':{'name':'n1'},'status':{'addresses':[{'type':'InternalIP','address':'10.0.0.8'}]}}");
+    json_t *node = fake_json("{'metadata':{'name':'n1'},'status':{'addresses':[{'type':'InternalIP'"
+                             ",'address':'10.0.0.7'}]}}");
+    json_t *other = fake_json("{'metadata':{'name':'n1'},'status':{'addresses':[{'type':'"
+                              "InternalIP','address':'10.0.0.8'}]}}");
 
     assert_int_equal(csr_recognize(csr, node), CSR_SELF_SERVER);
     assert_int_equal(csr_recognize(csr, other), CSR_NOT_OURS);

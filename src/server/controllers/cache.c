@@ -3,8 +3,8 @@
 #include "base/mem.h"
 #include "server/controllers/meta.h"
 
-static const char *const cached[CACHE_RESOURCES] = {"pods", "services", "nodes", "daemonsets.apps", "deployments.apps",
-                                                    "replicasets.apps"};
+static const char *const cached[CACHE_RESOURCES] = {
+    "pods", "services", "nodes", "daemonsets.apps", "deployments.apps", "replicasets.apps"};
 #define SLIM 0 /* index of the resource that is kept slim */
 
 static int index_of(const char *resource)
@@ -32,9 +32,8 @@ static json_t *slim_containers(const json_t *list)
     json_t *out = json_array();
     const json_t *c;
 
-    json_each(list, i, c)
-        if (json_array_size(json_object_get(c, "ports")) > 0)
-            json_array_append_new(out, json_pack("{s:O}", "ports", json_object_get(c, "ports")));
+    json_each(list, i, c) if (json_array_size(json_object_get(c, "ports")) > 0)
+        json_array_append_new(out, json_pack("{s:O}", "ports", json_object_get(c, "ports")));
     return out;
 }
 
@@ -44,20 +43,28 @@ static int64_t restarts(const json_t *pod)
     const json_t *c;
     int64_t n = 0;
 
-    json_each(json_at(pod, "status", "containerStatuses", NULL), i, c)
-        n += json_int_or(c, "restartCount", 0);
+    json_each(json_at(pod, "status", "containerStatuses", NULL), i, c) n +=
+        json_int_or(c, "restartCount", 0);
     return n;
 }
 
 json_t *cache_slim_pod(const json_t *pod)
 {
-    static const char *const meta_keys[] = {"name", "namespace", "uid", "labels", "ownerReferences", "creationTimestamp",
-                                            "deletionTimestamp", NULL};
-    static const char *const spec_keys[] = {"nodeName", "hostname", "subdomain", "serviceAccountName", "schedulerName", NULL};
+    static const char *const meta_keys[] = {"name",
+                                            "namespace",
+                                            "uid",
+                                            "labels",
+                                            "ownerReferences",
+                                            "creationTimestamp",
+                                            "deletionTimestamp",
+                                            NULL};
+    static const char *const spec_keys[] = {"nodeName",           "hostname",      "subdomain",
+                                            "serviceAccountName", "schedulerName", NULL};
     static const char *const status_keys[] = {"phase", "podIP", "podIPs", "conditions", NULL};
     const json_t *spec = json_object_get(pod, "spec");
     const char *cost = meta_annotation(pod, "controller.kubernetes.io/pod-deletion-cost");
-    json_t *out = json_pack("{s:{s:s},s:{},s:{}}", "metadata", "resourceVersion", "slim", "spec", "status");
+    json_t *out =
+        json_pack("{s:{s:s},s:{},s:{}}", "metadata", "resourceVersion", "slim", "spec", "status");
     json_t *to = json_object_get(out, "spec"), *node;
 
     copy_members(json_object_get(out, "metadata"), json_object_get(pod, "metadata"), meta_keys);
@@ -67,8 +74,10 @@ json_t *cache_slim_pod(const json_t *pod)
         json_set_int(json_object_get(out, "status"), "restarts", restarts(pod));
     json_object_set_new(to, "containers", slim_containers(json_object_get(spec, "containers")));
     if (json_array_size(json_object_get(spec, "initContainers")) > 0)
-        json_object_set_new(to, "initContainers", slim_containers(json_object_get(spec, "initContainers")));
-    node = json_at(spec, "affinity", "nodeAffinity", NULL); /* a daemon's pod names its node there */
+        json_object_set_new(to, "initContainers",
+                            slim_containers(json_object_get(spec, "initContainers")));
+    node =
+        json_at(spec, "affinity", "nodeAffinity", NULL); /* a daemon's pod names its node there */
     if (node)
         json_object_set_new(to, "affinity", json_pack("{s:O}", "nodeAffinity", node));
     if (cost)
@@ -112,7 +121,8 @@ void cache_change(struct cache *c, const char *resource, enum cluster_change wha
         space = xcalloc(1, sizeof(*space));
         map_set(&c->objects[i], ns, space);
     }
-    json_decref(map_set(space, meta_name(object), i == SLIM ? cache_slim_pod(object) : json_incref(object)));
+    json_decref(map_set(space, meta_name(object),
+                        i == SLIM ? cache_slim_pod(object) : json_incref(object)));
 }
 
 static json_t *c_get(struct cluster *cl, const char *resource, const char *ns, const char *name)
@@ -155,18 +165,20 @@ static json_t *c_list(struct cluster *cl, const char *resource, const char *ns)
     return out;
 }
 
-static int c_create(struct cluster *cl, const char *resource, json_t *object, json_t **ret, struct error **err)
+static int c_create(struct cluster *cl, const char *resource, json_t *object, json_t **ret,
+                    struct error **err)
 {
     return cluster_create(((struct cache *)cl->ctx)->below, resource, object, ret, err);
 }
 
-static int c_update(struct cluster *cl, const char *resource, const char *subresource, json_t *object, struct error **err)
+static int c_update(struct cluster *cl, const char *resource, const char *subresource,
+                    json_t *object, struct error **err)
 {
     return cluster_update(((struct cache *)cl->ctx)->below, resource, subresource, object, err);
 }
 
-static int c_remove(struct cluster *cl, const char *resource, const char *ns, const char *name, const struct cluster_delete *opt,
-                    struct error **err)
+static int c_remove(struct cluster *cl, const char *resource, const char *ns, const char *name,
+                    const struct cluster_delete *opt, struct error **err)
 {
     return cluster_remove(((struct cache *)cl->ctx)->below, resource, ns, name, opt, err);
 }
@@ -179,8 +191,7 @@ void cache_init(struct cache *c, struct cluster *below)
     for (int i = 0; i < CACHE_RESOURCES; i++) {
         json_t *all = cluster_list(below, cached[i], NULL), *o;
 
-        json_each(all, k, o)
-            cache_change(c, cached[i], CLUSTER_ADDED, o);
+        json_each(all, k, o) cache_change(c, cached[i], CLUSTER_ADDED, o);
         json_decref(all);
     }
 }

@@ -1,8 +1,9 @@
 /*
- * The cluster with a memory: what controllers list again and again is kept parsed and follows the store's changes at
- * once, so that a list costs no parsing. Pods are kept slim: metadata, node, named ports, phase, address and
- * conditions; a slim pod's resourceVersion is "slim", so writing one back by mistake is refused as a conflict. get()
- * of a pod gives the whole object. Everything else goes through to the cluster below.
+ * The cluster with a memory: what controllers list again and again is kept parsed and follows the
+ * store's changes at once, so that a list costs no parsing. Pods are kept slim: metadata, node,
+ * named ports, phase, address and conditions; a slim pod's resourceVersion is "slim", so writing
+ * one back by mistake is refused as a conflict. get() of a pod gives the whole object. Everything
+ * else goes through to the cluster below.
  */
 #pragma once
 #include "base/map.h"
@@ -12,7 +13,8 @@
 struct cache {
     struct cluster cluster; /* what controllers use */
     struct cluster *below;
-    struct map objects[CACHE_RESOURCES]; /* namespace ("-" for none) -> struct map * of name -> json_t * */
+    struct map
+        objects[CACHE_RESOURCES]; /* namespace ("-" for none) -> struct map * of name -> json_t * */
 };
 /* Reads what exists. */
 void cache_init(struct cache *c, struct cluster *below);

@@ -1,6 +1,7 @@
 /*
- * What a controller is to the dispatcher: which changes it looks at, and how one key is reconciled. Private to
- * controllers/. reconcile() reads the cluster anew each time; a change only says which key to look at.
+ * What a controller is to the dispatcher: which changes it looks at, and how one key is reconciled.
+ * Private to controllers/. reconcile() reads the cluster anew each time; a change only says which
+ * key to look at.
  */
 #pragma once
 #include "server/controllers/cluster.h"
@@ -22,7 +23,8 @@ struct controller {
     struct env *env;
     struct queue queue;
 };
-typedef void (*controller_change_fn)(struct controller *c, enum cluster_change what, const json_t *object);
+typedef void (*controller_change_fn)(struct controller *c, enum cluster_change what,
+                                     const json_t *object);
 struct controller_watch {
     const char *resource; /* NULL ends; "*" is every resource, told in current_resource */
     controller_change_fn fn;
@@ -44,7 +46,8 @@ void enqueue_owner(struct controller *c, const json_t *object, const char *kind)
 void enqueue_all(struct controller *c, const char *resource, const char *ns);
 /* "ns/name" split into two owned strings. */
 void key_split(const char *key, char **ret_ns, char **ret_name);
-/* 0, -ENOENT and -EEXIST and -ESTALE are no news; else logged. QUEUE_RETRY when it should be tried again. */
+/* 0, -ENOENT and -EEXIST and -ESTALE are no news; else logged. QUEUE_RETRY when it should be tried
+ * again. */
 enum queue_verdict settle(struct controller *c, const char *key, int rc, struct error **err);
 
 /* event.c: an Event about object; repeated ones raise the count. type is "Normal" or "Warning". */
@@ -58,16 +61,19 @@ struct controller_set {
     struct controller *list;
     size_t n;
 };
-struct controller_set *controller_set_new(struct loop *l, struct cluster *cluster, const struct controllers_config *cfg);
+struct controller_set *controller_set_new(struct loop *l, struct cluster *cluster,
+                                          const struct controllers_config *cfg);
 void controller_set_free(struct controller_set *s);
 /* Replays what exists as additions. */
 void controller_set_begin(struct controller_set *s);
 /* One change of the store. */
-void controller_set_change(struct controller_set *s, const char *resource, enum cluster_change what, const json_t *object);
+void controller_set_change(struct controller_set *s, const char *resource, enum cluster_change what,
+                           const json_t *object);
 /* bootstrap.c: the objects a cluster has from the start. */
 void bootstrap_objects(struct env *e);
 
-extern const struct controller_def daemonset_controller, replicaset_controller, deployment_controller,
-    endpoints_controller, namespace_controller, service_account_controller, gc_controller,
-    node_lifecycle_controller, taint_controller, node_ipam_controller, pod_gc_controller, csr_controller,
-    token_cleaner_controller, role_aggregation_controller, endpoints_mirror_controller, job_controller;
+extern const struct controller_def daemonset_controller, replicaset_controller,
+    deployment_controller, endpoints_controller, namespace_controller, service_account_controller,
+    gc_controller, node_lifecycle_controller, taint_controller, node_ipam_controller,
+    pod_gc_controller, csr_controller, token_cleaner_controller, role_aggregation_controller,
+    endpoints_mirror_controller, job_controller;

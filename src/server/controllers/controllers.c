@@ -33,7 +33,8 @@ static void noted_free(struct noted *n)
     free(n);
 }
 
-static void tell(struct controllers *c, const char *resource, enum cluster_change what, const json_t *object)
+static void tell(struct controllers *c, const char *resource, enum cluster_change what,
+                 const json_t *object)
 {
     scheduler_change(c->scheduler, resource, what, object);
     controller_set_change(c->set, resource, what, object);
@@ -86,8 +87,7 @@ static void replay(struct controllers *c, struct cluster *below, const char *res
     json_t *all = cluster_list(below, resource, NULL);
     const json_t *o;
 
-    json_each(all, i, o)
-        scheduler_change(c->scheduler, resource, CLUSTER_ADDED, o);
+    json_each(all, i, o) scheduler_change(c->scheduler, resource, CLUSTER_ADDED, o);
     json_decref(all);
 }
 

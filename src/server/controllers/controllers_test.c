@@ -4,7 +4,8 @@
 #include "server/controllers/controller.h"
 #include "server/controllers/fake_cluster.h"
 
-/* A whole set of controllers on a cluster in memory. The store's changes are played by replaying everything. */
+/* A whole set of controllers on a cluster in memory. The store's changes are played by replaying
+ * everything. */
 struct bench {
     struct fake_cluster fc;
     struct loop *loop;
@@ -20,8 +21,12 @@ static bool allow(void *arg, const json_t *spec, const char *sub)
 
 static void bench_init(struct bench *b)
 {
-    struct controllers_config cfg = {.cluster_cidr = "172.30.0.0/16", .node_cidr_prefix = 24, .root_ca_pem = "PEM",
-                                     .advertise_address = "10.0.0.1", .service_cidr = "10.254.0.0/16", .secure_port = 6443,
+    struct controllers_config cfg = {.cluster_cidr = "172.30.0.0/16",
+                                     .node_cidr_prefix = 24,
+                                     .root_ca_pem = "PEM",
+                                     .advertise_address = "10.0.0.1",
+                                     .service_cidr = "10.254.0.0/16",
+                                     .secure_port = 6443,
                                      .allows = allow};
 
     fake_init(&b->fc);
@@ -82,9 +87,11 @@ TEST(deployment_to_pods)
     json_t *o;
 
     bench_init(&b);
-    fake_put(&b.fc, "deployments.apps",
-             "{'metadata':{'name':'d','namespace':'default'},'spec':{'replicas':3,'selector':{'matchLabels':{'a':'b'}},'template':"
-             "{'metadata':{'labels':{'a':'b'}},'spec':{'containers':[{'name':'c','image':'i'}]}}}}");
+    fake_put(
+        &b.fc, "deployments.apps",
+        "{'metadata':{'name':'d','namespace':'default'},'spec':{'replicas':3,'selector':{'"
+        "matchLabels':{'a':'b'}},'template':"
+        "{'metadata':{'labels':{'a':'b'}},'spec':{'containers':[{'name':'c','image':'i'}]}}}}");
     bench_run(&b);
     assert_int_equal(count(&b, "replicasets.apps", "default"), 1);
     assert_int_equal(count(&b, "pods", "default"), 3);
@@ -108,22 +115,35 @@ TEST(daemon_and_endpoints)
     json_t *all, *pod;
 
     bench_init(&b);
-    fake_put(&b.fc, "nodes", "{'metadata':{'name':'n1'},'status':{'conditions':[{'type':'Ready','status':'True'}]}}");
-    fake_put(&b.fc, "daemonsets.apps",
-             "{'metadata':{'name':'d','namespace':'default'},'spec':{'selector':{'matchLabels':{'a':'b'}},'template':"
-             "{'metadata':{'labels':{'a':'b'}},'spec':{'containers':[{'name':'c','image':'i'}]}}}}");
-    fake_put(&b.fc, "services", "{'metadata':{'name':'s','namespace':'default'},'spec':{'selector':{'a':'b'},'ports':[{'port':80,'targetPort':80}]}}");
+    fake_put(
+        &b.fc, "nodes",
+        "{'metadata':{'name':'n1'},'status':{'conditions':[{'type':'Ready','status':'True'}]}}");
+    fake_put(
+        &b.fc, "daemonsets.apps",
+        "{'metadata':{'name':'d','namespace':'default'},'spec':{'selector':{'matchLabels':{'a':'b'}"
+        "},'template':"
+        "{'metadata':{'labels':{'a':'b'}},'spec':{'containers':[{'name':'c','image':'i'}]}}}}");
+    fake_put(&b.fc, "services",
+             "{'metadata':{'name':'s','namespace':'default'},'spec':{'selector':{'a':'b'},'ports':["
+             "{'port':80,'targetPort':80}]}}");
     bench_run(&b);
     assert_int_equal(count(&b, "pods", "default"), 1);
     all = cluster_list(&b.fc.cluster, "pods", "default");
     pod = json_array_get(all, 0);
     json_set_text(json_object_need(pod, "spec"), "nodeName", "n1");
-    json_object_set_new(pod, "status", fake_json("{'podIP':'172.30.0.5','phase':'Running','conditions':[{'type':'Ready','status':'True'}]}"));
+    json_object_set_new(pod, "status",
+                        fake_json("{'podIP':'172.30.0.5','phase':'Running','conditions':[{'type':'"
+                                  "Ready','status':'True'}]}"));
     json_decref(all);
     bench_run(&b);
     all = cluster_get(&b.fc.cluster, "endpoints", "default", "s");
-    assert_string_equal(json_text_at(json_array_get(json_object_get(json_array_get(json_object_get(all, "subsets"), 0), "addresses"), 0), "ip", NULL),
-                        "172.30.0.5");
+    assert_string_equal(
+        json_text_at(
+            json_array_get(
+                json_object_get(json_array_get(json_object_get(all, "subsets"), 0), "addresses"),
+                0),
+            "ip", NULL),
+        "172.30.0.5");
     json_decref(all);
     all = cluster_get(&b.fc.cluster, "nodes", "", "n1");
     assert_string_equal(json_text_at(all, "spec", "podCIDR", NULL), "172.30.0.0/24");
@@ -140,7 +160,9 @@ TEST(namespace_empties)
     json_t *o;
 
     bench_init(&b);
-    fake_put(&b.fc, "namespaces", "{'metadata':{'name':'t','deletionTimestamp':'2026-01-01T00:00:00Z'},'spec':{'finalizers':['kubernetes']}}");
+    fake_put(&b.fc, "namespaces",
+             "{'metadata':{'name':'t','deletionTimestamp':'2026-01-01T00:00:00Z'},'spec':{'"
+             "finalizers':['kubernetes']}}");
     fake_put(&b.fc, "configmaps", "{'metadata':{'name':'c','namespace':'t'}}");
     fake_put(&b.fc, "configmaps", "{'metadata':{'name':'c','namespace':'default'}}");
     bench_run(&b);
@@ -158,10 +180,14 @@ TEST(hand_written_endpoints_are_mirrored)
     json_t *all;
 
     bench_init(&b);
-    fake_put(&b.fc, "services", "{'metadata':{'name':'db','namespace':'default'},'spec':{'ports':[{'port':5432}]}}");
-    fake_put(&b.fc, "endpoints", "{'metadata':{'name':'db','namespace':'default'},'subsets':[{'addresses':[{'ip':'192.0.2.1'}],'ports':[{'port':5432}]}]}");
+    fake_put(&b.fc, "services",
+             "{'metadata':{'name':'db','namespace':'default'},'spec':{'ports':[{'port':5432}]}}");
+    fake_put(&b.fc, "endpoints",
+             "{'metadata':{'name':'db','namespace':'default'},'subsets':[{'addresses':[{'ip':'192."
+             "0.2.1'}],'ports':[{'port':5432}]}]}");
     bench_run(&b);
-    assert_int_equal(count(&b, "endpointslices.discovery.k8s.io", "default"), 2); /* kubernetes is not mirrored */
+    assert_int_equal(count(&b, "endpointslices.discovery.k8s.io", "default"),
+                     2); /* kubernetes is not mirrored */
     fake_remove(&b.fc, "endpoints", "default", "db");
     all = fake_json("{'metadata':{'name':'db','namespace':'default'}}");
     controller_set_change(b.set, "endpoints", CLUSTER_DELETED, all);
@@ -175,8 +201,10 @@ TEST(cache_follows_changes_and_keeps_pods_slim)
 {
     struct fake_cluster fc;
     struct cache c;
-    json_t *pod = fake_json("{'metadata':{'name':'p','namespace':'x','resourceVersion':'7','labels':{'a':'b'}},'spec':{'nodeName':'n',"
-                            "'containers':[{'image':'i','ports':[{'name':'w','containerPort':80}]},{'image':'j'}],'volumes':[{}]}}");
+    json_t *pod = fake_json("{'metadata':{'name':'p','namespace':'x','resourceVersion':'7','labels'"
+                            ":{'a':'b'}},'spec':{'nodeName':'n',"
+                            "'containers':[{'image':'i','ports':[{'name':'w','containerPort':80}]},"
+                            "{'image':'j'}],'volumes':[{}]}}");
     json_t *all, *p;
 
     fake_init(&fc);
@@ -213,10 +241,14 @@ TEST(expired_token_goes)
     struct bench b;
 
     bench_init(&b);
-    fake_put(&b.fc, "secrets", "{'metadata':{'name':'bootstrap-token-a','namespace':'kube-system'},'type':'bootstrap.kubernetes.io/token',"
-                               "'data':{'expiration':'MjAyMC0wMS0wMVQwMDowMDowMFo='}}");
-    fake_put(&b.fc, "secrets", "{'metadata':{'name':'bootstrap-token-b','namespace':'kube-system'},'type':'bootstrap.kubernetes.io/token',"
-                               "'data':{'expiration':'MjA5OS0wMS0wMVQwMDowMDowMFo='}}");
+    fake_put(&b.fc, "secrets",
+             "{'metadata':{'name':'bootstrap-token-a','namespace':'kube-system'},'type':'bootstrap."
+             "kubernetes.io/token',"
+             "'data':{'expiration':'MjAyMC0wMS0wMVQwMDowMDowMFo='}}");
+    fake_put(&b.fc, "secrets",
+             "{'metadata':{'name':'bootstrap-token-b','namespace':'kube-system'},'type':'bootstrap."
+             "kubernetes.io/token',"
+             "'data':{'expiration':'MjA5OS0wMS0wMVQwMDowMDowMFo='}}");
     bench_run(&b);
     assert_int_equal(count(&b, "secrets", "kube-system"), 1);
     bench_fini(&b);

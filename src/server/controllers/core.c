@@ -4,10 +4,22 @@
 #include <errno.h>
 
 static const struct controller_def *const defs[] = {
-    &namespace_controller,      &service_account_controller, &node_ipam_controller, &node_lifecycle_controller,
-    &taint_controller,          &csr_controller,             &token_cleaner_controller, &endpoints_controller,
-    &deployment_controller,     &replicaset_controller,      &daemonset_controller, &gc_controller,
-    &pod_gc_controller,         &role_aggregation_controller, &endpoints_mirror_controller, &job_controller,
+    &namespace_controller,
+    &service_account_controller,
+    &node_ipam_controller,
+    &node_lifecycle_controller,
+    &taint_controller,
+    &csr_controller,
+    &token_cleaner_controller,
+    &endpoints_controller,
+    &deployment_controller,
+    &replicaset_controller,
+    &daemonset_controller,
+    &gc_controller,
+    &pod_gc_controller,
+    &role_aggregation_controller,
+    &endpoints_mirror_controller,
+    &job_controller,
 };
 #define DEFS (sizeof(defs) / sizeof(defs[0]))
 const char *controller_current_resource;
@@ -38,8 +50,7 @@ void enqueue_all(struct controller *c, const char *resource, const char *ns)
     json_t *all = cluster_list(c->env->cluster, resource, ns);
     const json_t *o;
 
-    json_each(all, i, o)
-        enqueue_self(c, CLUSTER_MODIFIED, o);
+    json_each(all, i, o) enqueue_self(c, CLUSTER_MODIFIED, o);
     json_decref(all);
 }
 
@@ -58,8 +69,8 @@ enum queue_verdict settle(struct controller *c, const char *key, int rc, struct 
         return QUEUE_DONE; /* the change that made it so is on its way to us */
     }
     if (rc < 0 && rc != -ESTALE)
-        log_warn("server", "controller step failed", "controller", c->def->name, "object", key, "error",
-                 error_message(*err), NULL);
+        log_warn("server", "controller step failed", "controller", c->def->name, "object", key,
+                 "error", error_message(*err), NULL);
     error_clear(err);
     return rc < 0 ? QUEUE_RETRY : QUEUE_DONE;
 }
@@ -72,7 +83,8 @@ static enum queue_verdict run(struct queue *q, const char *key, void *arg)
     return c->def->reconcile(c, key);
 }
 
-struct controller_set *controller_set_new(struct loop *l, struct cluster *cluster, const struct controllers_config *cfg)
+struct controller_set *controller_set_new(struct loop *l, struct cluster *cluster,
+                                          const struct controllers_config *cfg)
 {
     struct controller_set *s = xcalloc(1, sizeof(*s));
 
@@ -118,7 +130,8 @@ void controller_set_free(struct controller_set *s)
     free(s);
 }
 
-void controller_set_change(struct controller_set *s, const char *resource, enum cluster_change what, const json_t *object)
+void controller_set_change(struct controller_set *s, const char *resource, enum cluster_change what,
+                           const json_t *object)
 {
     controller_current_resource = resource;
     for (size_t i = 0; i < s->n; i++)
@@ -129,10 +142,23 @@ void controller_set_change(struct controller_set *s, const char *resource, enum 
 
 /* Kinds the controllers care for; others are told when they change. */
 static const char *const replayed[] = {
-    "namespaces", "nodes", "leases.coordination.k8s.io", "serviceaccounts", "configmaps", "secrets", "services",
-    "deployments.apps", "replicasets.apps", "daemonsets.apps", "controllerrevisions.apps", "pods", "endpoints",
-    "endpointslices.discovery.k8s.io", "certificatesigningrequests.certificates.k8s.io",
-    "clusterroles.rbac.authorization.k8s.io", "jobs.batch",
+    "namespaces",
+    "nodes",
+    "leases.coordination.k8s.io",
+    "serviceaccounts",
+    "configmaps",
+    "secrets",
+    "services",
+    "deployments.apps",
+    "replicasets.apps",
+    "daemonsets.apps",
+    "controllerrevisions.apps",
+    "pods",
+    "endpoints",
+    "endpointslices.discovery.k8s.io",
+    "certificatesigningrequests.certificates.k8s.io",
+    "clusterroles.rbac.authorization.k8s.io",
+    "jobs.batch",
 };
 
 void controller_set_begin(struct controller_set *s)
@@ -142,8 +168,7 @@ void controller_set_begin(struct controller_set *s)
     for (size_t i = 0; i < sizeof(replayed) / sizeof(replayed[0]); i++) {
         json_t *all = cluster_list(s->env.cluster, replayed[i], NULL);
 
-        json_each(all, k, o)
-            controller_set_change(s, replayed[i], CLUSTER_ADDED, o);
+        json_each(all, k, o) controller_set_change(s, replayed[i], CLUSTER_ADDED, o);
         json_decref(all);
     }
 }

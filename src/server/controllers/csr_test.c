@@ -48,7 +48,8 @@ static void bench_fini(struct bench *b)
     fake_fini(&b->fc);
 }
 
-static void request(struct bench *b, const char *cn, const char *signer, const char *user, const char *usage, const char *const *ips, size_t n_ips)
+static void request(struct bench *b, const char *cn, const char *signer, const char *user,
+                    const char *usage, const char *const *ips, size_t n_ips)
 {
     static const char *const orgs[] = {"system:nodes"};
     struct x509_names names = {.cn = cn, .orgs = orgs, .n_orgs = 1, .ips = ips, .n_ips = n_ips};
@@ -60,8 +61,10 @@ static void request(struct bench *b, const char *cn, const char *signer, const c
     assert_int_equal(x509_key_generate(X509_KEY_ECDSA_P256, &key, NULL), 0);
     assert_int_equal(x509_csr_create(buf_str(&key), &names, &pem, NULL), 0);
     (void)buf_add_base64(&text, pem.p, pem.n);
-    fake_put_json(&b->fc, CSRS, json_pack("{s:{s:s},s:{s:s,s:s,s:s,s:[s,s]}}", "metadata", "name", "csr-1", "spec", "request",
-                                         text.p, "signerName", signer, "username", user, "usages", "digital signature", usage));
+    fake_put_json(&b->fc, CSRS,
+                  json_pack("{s:{s:s},s:{s:s,s:s,s:s,s:[s,s]}}", "metadata", "name", "csr-1",
+                            "spec", "request", text.p, "signerName", signer, "username", user,
+                            "usages", "digital signature", usage));
     buf_fini(&key);
     buf_fini(&pem);
     buf_fini(&text);
@@ -83,11 +86,13 @@ TEST(bootstrap_request_is_approved_and_signed)
     json_t *o;
 
     bench_init(&b, "nodeclient");
-    request(&b, "system:node:n1", CSR_SIGNER_KUBELET_CLIENT, "system:bootstrap:abcdef", "client auth", NULL, 0);
+    request(&b, "system:node:n1", CSR_SIGNER_KUBELET_CLIENT, "system:bootstrap:abcdef",
+            "client auth", NULL, 0);
     o = run(&b);
     c = condition_get(json_at(o, "status", "conditions", NULL), "Approved");
     assert_string_equal(json_text_at(c, "reason", NULL), "AutoApproved");
-    assert_string_equal(json_text_at(c, "message", NULL), "Auto approving kubelet client certificate after SubjectAccessReview.");
+    assert_string_equal(json_text_at(c, "message", NULL),
+                        "Auto approving kubelet client certificate after SubjectAccessReview.");
     assert_non_null(json_text_at(o, "status", "certificate", NULL));
     json_decref(o);
     bench_fini(&b);
@@ -99,7 +104,8 @@ TEST(without_permission_it_waits)
     json_t *o;
 
     bench_init(&b, "selfnodeclient");
-    request(&b, "system:node:n1", CSR_SIGNER_KUBELET_CLIENT, "system:bootstrap:abcdef", "client auth", NULL, 0);
+    request(&b, "system:node:n1", CSR_SIGNER_KUBELET_CLIENT, "system:bootstrap:abcdef",
+            "client auth", NULL, 0);
     o = run(&b);
     assert_int_equal(json_array_size(json_at(o, "status", "conditions", NULL)), 0);
     json_decref(o);
@@ -113,11 +119,14 @@ TEST(serving_request_waits_for_the_nodes_address)
     json_t *o;
 
     bench_init(&b, "selfnodeserver");
-    request(&b, "system:node:n1", CSR_SIGNER_KUBELET_SERVING, "system:node:n1", "server auth", ips, 1);
+    request(&b, "system:node:n1", CSR_SIGNER_KUBELET_SERVING, "system:node:n1", "server auth", ips,
+            1);
     o = run(&b);
     assert_null(json_text_at(o, "status", "certificate", NULL));
     json_decref(o);
-    fake_put(&b.fc, "nodes", "{'metadata':{'name':'n1'},'status':{'addresses':[{'type':'InternalIP','address':'10.0.0.7'}]}}");
+    fake_put(&b.fc, "nodes",
+             "{'metadata':{'name':'n1'},'status':{'addresses':[{'type':'InternalIP','address':'10."
+             "0.0.7'}]}}");
     o = run(&b);
     assert_non_null(json_text_at(o, "status", "certificate", NULL));
     json_decref(o);
@@ -132,10 +141,14 @@ TEST(approved_but_wrong_fails)
     bench_init(&b, "");
     request(&b, "somebody", CSR_SIGNER_KUBELET_CLIENT, "x", "client auth", NULL, 0);
     o = run(&b);
-    json_object_set_new(o, "status", fake_json("{'conditions':[{'type':'Approved','status':'True'}]}"));
+    json_object_set_new(o, "status",
+                        fake_json("{'conditions':[{'type':'Approved','status':'True'}]}"));
     json_decref(o);
     o = run(&b);
-    assert_string_equal(json_text_at(condition_get(json_at(o, "status", "conditions", NULL), "Failed"), "reason", NULL), "SignerValidationFailure");
+    assert_string_equal(
+        json_text_at(condition_get(json_at(o, "status", "conditions", NULL), "Failed"), "reason",
+                     NULL),
+        "SignerValidationFailure");
     json_decref(o);
     bench_fini(&b);
 }

@@ -26,16 +26,19 @@ static void add_tolerations(json_t *spec)
 
     for (size_t i = 0; i < sizeof(tolerated) / sizeof(tolerated[0]); i++)
         if (host || !tolerated[i].host_network_only)
-            json_array_append_new(list, json_pack("{s:s,s:s,s:s}", "key", tolerated[i].key, "operator", "Exists",
-                                                  "effect", tolerated[i].effect));
+            json_array_append_new(list,
+                                  json_pack("{s:s,s:s,s:s}", "key", tolerated[i].key, "operator",
+                                            "Exists", "effect", tolerated[i].effect));
 }
 
 static json_t *name_term(const char *node)
 {
-    return json_pack("{s:[{s:s,s:s,s:[s]}]}", "matchFields", "key", "metadata.name", "operator", "In", "values", node);
+    return json_pack("{s:[{s:s,s:s,s:[s]}]}", "matchFields", "key", "metadata.name", "operator",
+                     "In", "values", node);
 }
 
-/* Pins the pod: each required term also names the node; matchFields of the template are replaced. */
+/* Pins the pod: each required term also names the node; matchFields of the template are replaced.
+ */
 static void pin(json_t *spec, const char *node)
 {
     static const char key[] = "requiredDuringSchedulingIgnoredDuringExecution";
@@ -58,14 +61,16 @@ static void pin(json_t *spec, const char *node)
 
 json_t *daemon_pod(const json_t *ds, const char *node, const char *hash)
 {
-    json_t *pod = pod_from_template(ds, "apps/v1", "DaemonSet", json_at(ds, "spec", "template", NULL));
+    json_t *pod =
+        pod_from_template(ds, "apps/v1", "DaemonSet", json_at(ds, "spec", "template", NULL));
     json_t *spec = json_object_get(pod, "spec");
 
     meta_set_label(pod, HASH_LABEL, hash);
     if (json_int_or(json_object_get(ds, "metadata"), "generation", 0)) {
         char text[32];
 
-        (void)snprintf(text, sizeof(text), "%lld", (long long)json_int_or(json_object_get(ds, "metadata"), "generation", 0));
+        (void)snprintf(text, sizeof(text), "%lld",
+                       (long long)json_int_or(json_object_get(ds, "metadata"), "generation", 0));
         meta_set_label(pod, "pod-template-generation", text);
     }
     add_tolerations(spec);
@@ -87,7 +92,8 @@ unsigned daemon_should_run(const json_t *ds, const json_t *node)
     {
         const char *effect = json_text_or(taint, "effect", "");
 
-        if (streq(effect, "PreferNoSchedule") || tolerations_tolerate(json_object_get(spec, "tolerations"), taint))
+        if (streq(effect, "PreferNoSchedule") ||
+            tolerations_tolerate(json_object_get(spec, "tolerations"), taint))
             continue;
         out &= streq(effect, "NoExecute") ? 0 : ~(unsigned)DAEMON_RUN;
     }
@@ -102,11 +108,18 @@ const char *daemon_pod_node(const json_t *pod)
 
     if (node && *node)
         return node;
-    json_each(json_at(pod, "spec", "affinity", "nodeAffinity", "requiredDuringSchedulingIgnoredDuringExecution",
-                      "nodeSelectorTerms", NULL), i, t)
-        json_each(json_object_get(t, "matchFields"), k, f)
-            if (streq(json_text_or(f, "key", ""), "metadata.name"))
-                return strna(json_string_value(json_array_get(json_object_get(f, "values"), 0)));
+    json_each(json_at(pod, "spec", "affinity", "nodeAffinity",
+                      "requiredDuringSchedulingIgnoredDuringExecution", "nodeSelectorTerms", NULL),
+              i, t)
+        json_each(json_object_get(t, "matchFields"), k, f) if (
+            streq(
+                json_text_or(f, "key", ""),
+                "metadata.name")) return strna(json_string_value(json_array_get(json_object_get(f,
+                                                                                                "va"
+                                                                                                "lu"
+                                                                                                "e"
+                                                                                                "s"),
+                                                                                0)));
     return "";
 }
 
@@ -131,14 +144,15 @@ static const json_t *keeper(const json_t *mine)
     {
         if (!pod_active(p))
             continue;
-        if (!best || pod_ready(p) > pod_ready(best) || (pod_ready(p) == pod_ready(best) && newer(best, p)))
+        if (!best || pod_ready(p) > pod_ready(best) ||
+            (pod_ready(p) == pod_ready(best) && newer(best, p)))
             best = p;
     }
     return best;
 }
 
-static void plan_node(const json_t *ds, const json_t *node, const json_t *mine, struct tally *t, struct daemon_plan *ret,
-                      json_t *old)
+static void plan_node(const json_t *ds, const json_t *node, const json_t *mine, struct tally *t,
+                      struct daemon_plan *ret, json_t *old)
 {
     unsigned should = daemon_should_run(ds, node);
     const json_t *keep = keeper(mine);
@@ -202,8 +216,7 @@ static json_t *pods_by_node(const json_t *pods)
 {
     json_t *out = json_object(), *p;
 
-    json_each(pods, i, p)
-        json_array_append(json_array_need(out, daemon_pod_node(p)), p);
+    json_each(pods, i, p) json_array_append(json_array_need(out, daemon_pod_node(p)), p);
     return out;
 }
 
@@ -212,16 +225,16 @@ static void remove_strays(json_t *by_node, struct daemon_plan *ret)
     const char *node;
     json_t *list, *p;
 
-    json_object_foreach(by_node, node, list)
-        json_each(list, i, p)
-            if (!meta_deleting(p))
-                json_array_append(ret->remove, p);
+    json_object_foreach(by_node, node, list) json_each(list, i, p) if (!meta_deleting(p))
+        json_array_append(ret->remove, p);
 }
 
-void daemon_plan(const json_t *ds, const json_t *nodes, const json_t *pods, const char *hash, struct daemon_plan *ret)
+void daemon_plan(const json_t *ds, const json_t *nodes, const json_t *pods, const char *hash,
+                 struct daemon_plan *ret)
 {
     const json_t *strategy = json_at(ds, "spec", "updateStrategy", NULL);
-    struct tally t = {.hash = hash, .min_ready = json_int_or(json_object_get(ds, "spec"), "minReadySeconds", 0)};
+    struct tally t = {.hash = hash,
+                      .min_ready = json_int_or(json_object_get(ds, "spec"), "minReadySeconds", 0)};
     json_t *by_node = pods_by_node(pods), *old = json_array();
     const json_t *node;
 
@@ -235,16 +248,19 @@ void daemon_plan(const json_t *ds, const json_t *nodes, const json_t *pods, cons
         json_object_del(by_node, meta_name(node));
     }
     remove_strays(by_node, ret);
-    t.max_unavailable = int_or_percent(json_at(strategy, "rollingUpdate", "maxUnavailable", NULL), t.desired, true, 1);
-    if (t.max_unavailable < 1) /* maxSurge alone: a second pod beside the first is not made; one goes at a time */
+    t.max_unavailable = int_or_percent(json_at(strategy, "rollingUpdate", "maxUnavailable", NULL),
+                                       t.desired, true, 1);
+    if (t.max_unavailable <
+        1) /* maxSurge alone: a second pod beside the first is not made; one goes at a time */
         t.max_unavailable = 1;
     plan_rolling(old, &t, ret);
     json_decref(old);
     json_decref(by_node);
-    ret->status = json_pack("{s:I,s:I,s:I,s:I,s:I,s:I}", "currentNumberScheduled", (json_int_t)t.current,
-                            "numberMisscheduled", (json_int_t)t.misscheduled, "desiredNumberScheduled",
-                            (json_int_t)t.desired, "numberReady", (json_int_t)t.ready, "updatedNumberScheduled",
-                            (json_int_t)t.updated, "numberAvailable", (json_int_t)t.available);
+    ret->status = json_pack("{s:I,s:I,s:I,s:I,s:I,s:I}", "currentNumberScheduled",
+                            (json_int_t)t.current, "numberMisscheduled", (json_int_t)t.misscheduled,
+                            "desiredNumberScheduled", (json_int_t)t.desired, "numberReady",
+                            (json_int_t)t.ready, "updatedNumberScheduled", (json_int_t)t.updated,
+                            "numberAvailable", (json_int_t)t.available);
     if (t.desired > t.available)
         json_set_int(ret->status, "numberUnavailable", t.desired - t.available);
 }

@@ -29,13 +29,15 @@ static void on_pod(struct controller *c, enum cluster_change what, const json_t 
         enqueue_owner(c, rs, "Deployment");
 }
 
-/* A set without an owner that the selector means, as `kubectl delete --cascade=orphan` leaves behind. */
+/* A set without an owner that the selector means, as `kubectl delete --cascade=orphan` leaves
+ * behind. */
 static bool adopt(struct controller *c, const json_t *d, const json_t *rs)
 {
     cleanup_json json_t *o = NULL;
 
     if (meta_controller(rs) || meta_deleting(rs) || meta_deleting(d) ||
-        !selector_matches(json_at(d, "spec", "selector", NULL), json_at(rs, "metadata", "labels", NULL)))
+        !selector_matches(json_at(d, "spec", "selector", NULL),
+                          json_at(rs, "metadata", "labels", NULL)))
         return false;
     o = json_deep_copy(rs);
     json_array_append_new(json_array_need(json_object_get(o, "metadata"), "ownerReferences"),
@@ -76,32 +78,36 @@ static int count_collision(struct controller *c, const json_t *d, struct error *
     return cluster_update(c->env->cluster, "deployments.apps", "status", o, err);
 }
 
-static bool old_pods_left(struct controller *c, const json_t *sets, const json_t *now, const char *ns)
+static bool old_pods_left(struct controller *c, const json_t *sets, const json_t *now,
+                          const char *ns)
 {
     json_t *pods = cluster_list(c->env->cluster, "pods", ns);
     const json_t *rs, *p;
     bool left = false;
 
-    json_each(sets, i, rs)
-        json_each(pods, k, p)
-            left = left || (rs != now && meta_controlled_by(p, meta_uid(rs)) && !pod_finished(p));
+    json_each(sets, i, rs) json_each(pods, k, p) left =
+        left || (rs != now && meta_controlled_by(p, meta_uid(rs)) && !pod_finished(p));
     json_decref(pods);
     return left;
 }
 
-static void scaled_event(struct controller *c, const json_t *d, const json_t *rs, int64_t from, int64_t to)
+static void scaled_event(struct controller *c, const json_t *d, const json_t *rs, int64_t from,
+                         int64_t to)
 {
-    cleanup_free char *text = xasprintf("Scaled %s replica set %s from %lld to %lld", to > from ? "up" : "down",
-                                        meta_name(rs), (long long)from, (long long)to);
+    cleanup_free char *text =
+        xasprintf("Scaled %s replica set %s from %lld to %lld", to > from ? "up" : "down",
+                  meta_name(rs), (long long)from, (long long)to);
 
     event_write(c->env, d, "apps/v1", "Deployment", COMPONENT, "Normal", "ScalingReplicaSet", text);
 }
 
-static int scale_set(struct controller *c, const json_t *d, const json_t *rs, int64_t n, struct error **err)
+static int scale_set(struct controller *c, const json_t *d, const json_t *rs, int64_t n,
+                     struct error **err)
 {
     int64_t before = json_int_or(json_object_get(rs, "spec"), "replicas", 1);
     cleanup_json json_t *o = json_deep_copy(rs);
-    cleanup_free char *desired = xasprintf("%lld", (long long)json_int_or(json_object_get(d, "spec"), "replicas", 1));
+    cleanup_free char *desired =
+        xasprintf("%lld", (long long)json_int_or(json_object_get(d, "spec"), "replicas", 1));
     int rc;
 
     json_set_int(json_object_get(o, "spec"), "replicas", n);
@@ -112,7 +118,8 @@ static int scale_set(struct controller *c, const json_t *d, const json_t *rs, in
     return rc;
 }
 
-/* The set of today's template exists and carries the newest revision, and so does the Deployment. */
+/* The set of today's template exists and carries the newest revision, and so does the Deployment.
+ */
 static int need_set(struct controller *c, const json_t *d, const json_t *sets, struct error **err)
 {
     const json_t *now = deployment_new_set(d, sets);
@@ -152,7 +159,8 @@ static int apply(struct controller *c, const json_t *d, struct error **err)
         json_decref(sets);
         sets = sets_of(c, d);
     }
-    sizes = deployment_scale(d, sets, old_pods_left(c, sets, deployment_new_set(d, sets), meta_namespace(d)));
+    sizes = deployment_scale(
+        d, sets, old_pods_left(c, sets, deployment_new_set(d, sets), meta_namespace(d)));
     json_each(sets, i, rs)
     {
         const json_t *n = json_object_get(sizes, meta_name(rs));
@@ -171,16 +179,21 @@ static int apply(struct controller *c, const json_t *d, struct error **err)
     return 0;
 }
 
-static int write_status(struct controller *c, const char *ns, const char *name, const char *key, struct error **err)
+static int write_status(struct controller *c, const char *ns, const char *name, const char *key,
+                        struct error **err)
 {
-    cleanup_json json_t *d = cluster_get(c->env->cluster, "deployments.apps", ns, name), *sets = NULL, *status = NULL, *o = NULL;
+    cleanup_json json_t *d = cluster_get(c->env->cluster, "deployments.apps", ns, name),
+                        *sets = NULL, *status = NULL, *o = NULL;
 
     if (!d)
         return 0;
     sets = sets_of(c, d);
     status = deployment_status(d, sets, wall_now().ns / NSEC_PER_SEC);
-    if (!deployment_complete(d, status) && condition_is(json_object_get(status, "conditions"), "Progressing", "True"))
-        queue_add_after(&c->queue, key, (json_int_or(json_object_get(d, "spec"), "progressDeadlineSeconds", 600) + 1) * 1000);
+    if (!deployment_complete(d, status) &&
+        condition_is(json_object_get(status, "conditions"), "Progressing", "True"))
+        queue_add_after(
+            &c->queue, key,
+            (json_int_or(json_object_get(d, "spec"), "progressDeadlineSeconds", 600) + 1) * 1000);
     if (json_equal(status, json_object_get(d, "status")))
         return 0;
     o = json_deep_copy(d);

@@ -34,15 +34,14 @@ int64_t max_revision(const json_t *sets)
     const json_t *rs;
     int64_t max = 0;
 
-    json_each(sets, i, rs)
-        if (set_revision(rs) > max)
-            max = set_revision(rs);
+    json_each(sets, i, rs) if (set_revision(rs) > max) max = set_revision(rs);
     return max;
 }
 
 static bool same_template(const json_t *d, const json_t *rs)
 {
-    json_t *t = json_deep_copy(json_at(rs, "spec", "template", NULL)), *w = json_deep_copy(json_at(d, "spec", "template", NULL));
+    json_t *t = json_deep_copy(json_at(rs, "spec", "template", NULL)),
+           *w = json_deep_copy(json_at(d, "spec", "template", NULL));
     bool same;
 
     json_object_del(json_at(t, "metadata", "labels", NULL), HASH);
@@ -59,9 +58,8 @@ const json_t *deployment_new_set(const json_t *d, const json_t *sets)
 {
     const json_t *rs, *best = NULL;
 
-    json_each(sets, i, rs)
-        if (same_template(d, rs) && (!best || meta_created(rs).ns < meta_created(best).ns))
-            best = rs;
+    json_each(sets, i, rs) if (same_template(d, rs) &&
+                               (!best || meta_created(rs).ns < meta_created(best).ns)) best = rs;
     return best;
 }
 
@@ -84,20 +82,24 @@ static bool recreates(const json_t *d)
 json_t *deployment_make_set(const json_t *d, const json_t *sets)
 {
     json_t *template = json_deep_copy(json_at(d, "spec", "template", NULL)), *selector, *rs;
-    char hash[TEMPLATE_HASH], *name, *revision = xasprintf("%lld", (long long)max_revision(sets) + 1);
+    char hash[TEMPLATE_HASH], *name,
+        *revision = xasprintf("%lld", (long long)max_revision(sets) + 1);
 
-    template_hash(json_at(d, "spec", "template", NULL), json_int_or(json_object_get(d, "status"), "collisionCount", 0), hash);
+    template_hash(json_at(d, "spec", "template", NULL),
+                  json_int_or(json_object_get(d, "status"), "collisionCount", 0), hash);
     json_set_text(json_object_need(json_object_need(template, "metadata"), "labels"), HASH, hash);
     selector = json_deep_copy(json_at(d, "spec", "selector", NULL));
     json_set_text(json_object_need(selector, "matchLabels"), HASH, hash);
     name = xasprintf("%s-%s", meta_name(d), hash);
-    rs = json_pack("{s:s,s:s,s:{s:s,s:s,s:O,s:{s:s},s:[o]},s:{s:i,s:o,s:o}}", "apiVersion", "apps/v1", "kind", "ReplicaSet",
-                   "metadata", "name", name, "namespace", meta_namespace(d), "labels",
-                   json_at(template, "metadata", "labels", NULL), "annotations", REVISION, revision, "ownerReferences",
-                   meta_owner_reference(d, "apps/v1", "Deployment"), "spec", "replicas", 0, "selector", selector, "template",
-                   template);
+    rs = json_pack("{s:s,s:s,s:{s:s,s:s,s:O,s:{s:s},s:[o]},s:{s:i,s:o,s:o}}", "apiVersion",
+                   "apps/v1", "kind", "ReplicaSet", "metadata", "name", name, "namespace",
+                   meta_namespace(d), "labels", json_at(template, "metadata", "labels", NULL),
+                   "annotations", REVISION, revision, "ownerReferences",
+                   meta_owner_reference(d, "apps/v1", "Deployment"), "spec", "replicas", 0,
+                   "selector", selector, "template", template);
     if (json_int_or(json_object_get(d, "spec"), "minReadySeconds", 0))
-        json_set_int(json_object_get(rs, "spec"), "minReadySeconds", json_int_or(json_object_get(d, "spec"), "minReadySeconds", 0));
+        json_set_int(json_object_get(rs, "spec"), "minReadySeconds",
+                     json_int_or(json_object_get(d, "spec"), "minReadySeconds", 0));
     free(name);
     free(revision);
     return rs;
@@ -116,9 +118,7 @@ static json_t **old_sets(const json_t *sets, const json_t *now, size_t *ret_n)
     json_t **v = xcalloc(json_array_size(sets) + 1, sizeof(*v)), *rs;
     size_t n = 0;
 
-    json_each(sets, i, rs)
-        if (rs != now)
-            v[n++] = rs;
+    json_each(sets, i, rs) if (rs != now) v[n++] = rs;
     qsort(v, n, sizeof(*v), by_age);
     *ret_n = n;
     return v;
@@ -133,15 +133,18 @@ static void want_size(json_t *out, const json_t *rs, int64_t n)
 }
 
 /* Not available pods of old sets go first, then available ones as far as enough stay. */
-static void shrink_old(json_t *out, json_t **old, size_t n_old, int64_t total, const json_t *now, int64_t min_available)
+static void shrink_old(json_t *out, json_t **old, size_t n_old, int64_t total, const json_t *now,
+                       int64_t min_available)
 {
-    int64_t budget = total - min_available - (size_of(now) - stat(now, "availableReplicas")), available = 0;
+    int64_t budget = total - min_available - (size_of(now) - stat(now, "availableReplicas")),
+            available = 0;
 
     for (size_t i = 0; i < n_old; i++)
         available += stat(old[i], "availableReplicas");
     available += stat(now, "availableReplicas");
     for (size_t i = 0; i < n_old && budget > 0; i++) {
-        int64_t bad = size_of(old[i]) - stat(old[i], "availableReplicas"), cut = smaller(bad, budget), good;
+        int64_t bad = size_of(old[i]) - stat(old[i], "availableReplicas"),
+                cut = smaller(bad, budget), good;
 
         if (cut < 0)
             cut = 0;
@@ -156,7 +159,8 @@ static void shrink_old(json_t *out, json_t **old, size_t n_old, int64_t total, c
     }
 }
 
-static void scale_rolling(json_t *out, const json_t *d, json_t **old, size_t n_old, const json_t *now)
+static void scale_rolling(json_t *out, const json_t *d, json_t **old, size_t n_old,
+                          const json_t *now)
 {
     int64_t surge, missing, total = size_of(now), want = size_of(d);
 
@@ -177,11 +181,11 @@ static void scale_paused(json_t *out, const json_t *d, const json_t *sets)
     const json_t *rs, *active = NULL;
     size_t n = 0;
 
-    json_each(sets, i, rs)
-        if (size_of(rs) > 0) {
-            active = rs;
-            n++;
-        }
+    json_each(sets, i, rs) if (size_of(rs) > 0)
+    {
+        active = rs;
+        n++;
+    }
     if (n == 1)
         want_size(out, active, size_of(d));
 }
@@ -238,7 +242,8 @@ bool deployment_complete(const json_t *d, const json_t *status)
 {
     int64_t n = size_of(d);
 
-    return json_int_or(status, "updatedReplicas", 0) == n && json_int_or(status, "replicas", 0) == n &&
+    return json_int_or(status, "updatedReplicas", 0) == n &&
+           json_int_or(status, "replicas", 0) == n &&
            json_int_or(status, "availableReplicas", 0) == n;
 }
 
@@ -251,11 +256,14 @@ static void set_count(json_t *status, const char *key, int64_t n)
 }
 
 /* Progressing: made, moving, done, or stuck past the deadline. */
-static void progress(const json_t *d, const json_t *now, const json_t *before, json_t *status, int64_t now_s)
+static void progress(const json_t *d, const json_t *now, const json_t *before, json_t *status,
+                     int64_t now_s)
 {
     json_t *conditions = json_array_need(status, "conditions"), *c;
-    static const char *const counts[] = {"updatedReplicas", "availableReplicas", "readyReplicas", "replicas"};
-    int64_t deadline = json_int_or(json_object_get(d, "spec"), "progressDeadlineSeconds", 600), since;
+    static const char *const counts[] = {"updatedReplicas", "availableReplicas", "readyReplicas",
+                                         "replicas"};
+    int64_t deadline = json_int_or(json_object_get(d, "spec"), "progressDeadlineSeconds", 600),
+            since;
     char *text = xasprintf("ReplicaSet \"%s\" is progressing.", meta_name(now));
     bool moved = false;
 
@@ -271,7 +279,8 @@ static void progress(const json_t *d, const json_t *now, const json_t *before, j
         moved = condition_set(conditions, "Progressing", "True", "ReplicaSetUpdated", text);
     } else if (moved) {
         (void)condition_set(conditions, "Progressing", "True", "ReplicaSetUpdated", text);
-    } else if (now_s - since > deadline && !streq(json_text_or(c, "reason", ""), "NewReplicaSetAvailable") &&
+    } else if (now_s - since > deadline &&
+               !streq(json_text_or(c, "reason", ""), "NewReplicaSetAvailable") &&
                !json_bool_or(json_object_get(d, "spec"), "paused", false)) {
         free(text);
         text = xasprintf("ReplicaSet \"%s\" has timed out progressing.", meta_name(now));
@@ -293,7 +302,8 @@ static void availability(const json_t *d, json_t *status, int64_t available)
     ok = available >= size_of(d) - (recreates(d) ? 0 : missing);
     moved = condition_set(conditions, "Available", ok ? "True" : "False",
                           ok ? "MinimumReplicasAvailable" : "MinimumReplicasUnavailable",
-                          ok ? "Deployment has minimum availability." : "Deployment does not have minimum availability.");
+                          ok ? "Deployment has minimum availability."
+                             : "Deployment does not have minimum availability.");
     c = (json_t *)condition_get(conditions, "Available");
     if (moved || !json_object_get(c, "lastUpdateTime"))
         json_object_set_new(c, "lastUpdateTime", json_now());
@@ -319,7 +329,8 @@ json_t *deployment_status(const json_t *d, const json_t *sets, int64_t now_s)
     set_count(status, "updatedReplicas", now ? stat(now, "replicas") : 0);
     set_count(status, "unavailableReplicas", missing > 0 ? missing : 0);
     json_set_int(status, "terminatingReplicas", terminating);
-    json_set_int(status, "observedGeneration", json_int_or(json_object_get(d, "metadata"), "generation", 0));
+    json_set_int(status, "observedGeneration",
+                 json_int_or(json_object_get(d, "metadata"), "generation", 0));
     availability(d, status, available);
     if (now)
         progress(d, now, before, status, now_s);

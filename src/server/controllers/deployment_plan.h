@@ -10,8 +10,8 @@ int64_t set_revision(const json_t *rs);
 int64_t max_revision(const json_t *sets);
 /* The ReplicaSet to create for today's template. */
 json_t *deployment_make_set(const json_t *d, const json_t *sets);
-/* Sizes that differ from what they are: new object {set name: replicas}. old_pods: active pods of old sets are
- * still there (Recreate waits for them). */
+/* Sizes that differ from what they are: new object {set name: replicas}. old_pods: active pods of
+ * old sets are still there (Recreate waits for them). */
 json_t *deployment_scale(const json_t *d, const json_t *sets, bool old_pods);
 /* Old sets that history does not keep: new array. */
 json_t *deployment_excess(const json_t *d, const json_t *sets);

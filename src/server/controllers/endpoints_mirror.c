@@ -3,7 +3,8 @@
 #include "server/controllers/controller.h"
 #include <errno.h>
 
-/* Endpoints that people write by hand, for Services without a selector, as EndpointSlices: proxies read only those. */
+/* Endpoints that people write by hand, for Services without a selector, as EndpointSlices: proxies
+ * read only those. */
 #define SLICES "endpointslices.discovery.k8s.io"
 #define MANAGED_BY "endpointslice.kubernetes.io/managed-by"
 #define MANAGER "endpointslicemirroring-controller.k8s.io"
@@ -15,7 +16,8 @@ static void add_addresses(json_t *endpoints, const json_t *addresses, bool ready
 
     json_each(addresses, i, a)
     {
-        json_t *e = json_pack("{s:[s],s:{s:b}}", "addresses", json_text_or(a, "ip", ""), "conditions", "ready", ready);
+        json_t *e = json_pack("{s:[s],s:{s:b}}", "addresses", json_text_or(a, "ip", ""),
+                              "conditions", "ready", ready);
 
         if (*json_text_or(a, "hostname", ""))
             json_set_text(e, "hostname", json_text_or(a, "hostname", ""));
@@ -36,8 +38,9 @@ static json_t *mirror_slice(const json_t *ep, const json_t *subset)
     json_t *v;
 
     json_each(json_object_get(subset, "ports"), i, p)
-        json_array_append_new(ports, json_pack("{s:s,s:I,s:s}", "name", json_text_or(p, "name", ""), "port",
-                                               (json_int_t)json_int_or(p, "port", 0), "protocol", json_text_or(p, "protocol", "TCP")));
+        json_array_append_new(ports, json_pack("{s:s,s:I,s:s}", "name", json_text_or(p, "name", ""),
+                                               "port", (json_int_t)json_int_or(p, "port", 0),
+                                               "protocol", json_text_or(p, "protocol", "TCP")));
     add_addresses(endpoints, json_object_get(subset, "addresses"), true);
     add_addresses(endpoints, json_object_get(subset, "notReadyAddresses"), false);
     first = json_array_get(json_object_get(json_array_get(endpoints, 0), "addresses"), 0);
@@ -45,10 +48,12 @@ static json_t *mirror_slice(const json_t *ep, const json_t *subset)
         json_object_set(labels, key, v);
     json_set_text(labels, SERVICE_NAME, meta_name(ep));
     json_set_text(labels, MANAGED_BY, MANAGER);
-    o = json_pack("{s:s,s:s,s:{s:s,s:s,s:o,s:[o]},s:s,s:o,s:o}", "apiVersion", "discovery.k8s.io/v1", "kind", "EndpointSlice",
-                  "metadata", "generateName", prefix, "namespace", meta_namespace(ep), "labels", labels, "ownerReferences",
+    o = json_pack("{s:s,s:s,s:{s:s,s:s,s:o,s:[o]},s:s,s:o,s:o}", "apiVersion",
+                  "discovery.k8s.io/v1", "kind", "EndpointSlice", "metadata", "generateName",
+                  prefix, "namespace", meta_namespace(ep), "labels", labels, "ownerReferences",
                   meta_owner_reference(ep, "v1", "Endpoints"), "addressType",
-                  strchr(strna(json_string_value(first)), ':') ? "IPv6" : "IPv4", "endpoints", endpoints, "ports", ports);
+                  strchr(strna(json_string_value(first)), ':') ? "IPv6" : "IPv4", "endpoints",
+                  endpoints, "ports", ports);
     free(prefix);
     return o;
 }
@@ -58,7 +63,8 @@ static bool mirrored(struct controller *c, const json_t *ep)
 {
     cleanup_json json_t *service = NULL;
 
-    if (!ep || meta_deleting(ep) || streq(meta_label(ep, "endpointslice.kubernetes.io/skip-mirror"), "true") ||
+    if (!ep || meta_deleting(ep) ||
+        streq(meta_label(ep, "endpointslice.kubernetes.io/skip-mirror"), "true") ||
         meta_annotation(ep, "control-plane.alpha.kubernetes.io/leader"))
         return false;
     service = cluster_get(c->env->cluster, "services", meta_namespace(ep), meta_name(ep));
@@ -69,14 +75,15 @@ static json_t *own_slices(struct controller *c, const char *ns, const char *name
 {
     json_t *all = cluster_list(c->env->cluster, SLICES, ns), *out = json_array(), *o;
 
-    json_each(all, i, o)
-        if (streq(meta_label(o, SERVICE_NAME), name) && streq(meta_label(o, MANAGED_BY), MANAGER) && !meta_deleting(o))
-            json_array_append(out, o);
+    json_each(all, i, o) if (streq(meta_label(o, SERVICE_NAME), name) &&
+                             streq(meta_label(o, MANAGED_BY), MANAGER) && !meta_deleting(o))
+        json_array_append(out, o);
     json_decref(all);
     return out;
 }
 
-static int write_slice(struct controller *c, const json_t *have, const json_t *want, struct error **err)
+static int write_slice(struct controller *c, const json_t *have, const json_t *want,
+                       struct error **err)
 {
     cleanup_json json_t *o = NULL;
 
@@ -111,9 +118,8 @@ static enum queue_verdict reconcile(struct controller *c, const char *key)
             if (rc == 0)
                 rc = write_slice(c, json_array_get(have, used++), want, &err);
         }
-    json_each(have, k, o)
-        if (k >= used && rc == 0)
-            rc = cluster_remove(c->env->cluster, SLICES, ns, meta_name(o), NULL, &err);
+    json_each(have, k, o) if (k >= used && rc == 0) rc =
+        cluster_remove(c->env->cluster, SLICES, ns, meta_name(o), NULL, &err);
     return settle(c, key, rc, &err);
 }
 

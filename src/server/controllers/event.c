@@ -7,7 +7,8 @@
 #define EVENTS_REMEMBERED 512
 
 /* What makes two events the same: object, reason, message. */
-static char *event_key(const json_t *object, const char *component, const char *reason, const char *message)
+static char *event_key(const json_t *object, const char *component, const char *reason,
+                       const char *message)
 {
     return xasprintf("%s|%s|%s|%s", meta_uid(object), component, reason, message);
 }
@@ -24,13 +25,14 @@ static bool raise_count(struct env *e, const char *ns, const char *name)
     return cluster_update(e->cluster, "events", NULL, o, NULL) == 0;
 }
 
-static json_t *event_object(const json_t *object, const char *api_version, const char *kind, const char *ns,
-                            const char *name)
+static json_t *event_object(const json_t *object, const char *api_version, const char *kind,
+                            const char *ns, const char *name)
 {
-    return json_pack("{s:s,s:s,s:{s:s,s:s},s:{s:s,s:s,s:s,s:s,s:s,s:s}}", "apiVersion", "v1", "kind", "Event",
-                     "metadata", "name", name, "namespace", ns, "involvedObject", "apiVersion", api_version,
-                     "kind", kind, "namespace", meta_namespace(object), "name", meta_name(object), "uid",
-                     meta_uid(object), "resourceVersion", meta_version(object));
+    return json_pack("{s:s,s:s,s:{s:s,s:s},s:{s:s,s:s,s:s,s:s,s:s,s:s}}", "apiVersion", "v1",
+                     "kind", "Event", "metadata", "name", name, "namespace", ns, "involvedObject",
+                     "apiVersion", api_version, "kind", kind, "namespace", meta_namespace(object),
+                     "name", meta_name(object), "uid", meta_uid(object), "resourceVersion",
+                     meta_version(object));
 }
 
 void event_write(struct env *e, const json_t *object, const char *api_version, const char *kind,
@@ -59,7 +61,8 @@ void event_write(struct env *e, const json_t *object, const char *api_version, c
     json_object_set_new(o, "lastTimestamp", json_now());
     json_object_set_new(o, "eventTime", json_null());
     if (cluster_create(e->cluster, "events", o, NULL, &err) < 0) {
-        log_debug("server", "event not written", "reason", reason, "error", error_message(err), NULL);
+        log_debug("server", "event not written", "reason", reason, "error", error_message(err),
+                  NULL);
         free(name);
         return;
     }

@@ -14,9 +14,8 @@ static ssize_t find(struct fake_cluster *f, const char *resource, const char *ns
 {
     const json_t *o;
 
-    json_each(all_of(f, resource), i, o)
-        if (streq(meta_namespace(o), strna(ns)) && streq(meta_name(o), name))
-            return (ssize_t)i;
+    json_each(all_of(f, resource), i, o) if (streq(meta_namespace(o), strna(ns)) &&
+                                             streq(meta_name(o), name)) return (ssize_t)i;
     return -1;
 }
 
@@ -33,9 +32,8 @@ static json_t *fake_list(struct cluster *c, const char *resource, const char *ns
     struct fake_cluster *f = c->ctx;
     json_t *out = json_array(), *o;
 
-    json_each(all_of(f, resource), i, o)
-        if (!ns || !*ns || streq(ns, meta_namespace(o)))
-            json_array_append(out, o);
+    json_each(all_of(f, resource), i, o) if (!ns || !*ns || streq(ns, meta_namespace(o)))
+        json_array_append(out, o);
     return out;
 }
 
@@ -64,8 +62,8 @@ static int fake_create(struct cluster *c, const char *resource, json_t *object, 
     return 0;
 }
 
-static int fake_update(struct cluster *c, const char *resource, const char *subresource, json_t *object,
-                       struct error **err)
+static int fake_update(struct cluster *c, const char *resource, const char *subresource,
+                       json_t *object, struct error **err)
 {
     struct fake_cluster *f = c->ctx;
     ssize_t i = find(f, resource, meta_namespace(object), meta_name(object));
@@ -89,7 +87,8 @@ static int fake_delete(struct cluster *c, const char *resource, const char *ns, 
     return 0;
 }
 
-static const struct cluster_ops fake_ops = {fake_get, fake_list, fake_create, fake_update, fake_delete};
+static const struct cluster_ops fake_ops = {fake_get, fake_list, fake_create, fake_update,
+                                            fake_delete};
 
 void fake_init(struct fake_cluster *f)
 {

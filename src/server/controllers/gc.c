@@ -3,8 +3,8 @@
 #include "server/controllers/controller.h"
 #include <errno.h>
 
-/* Who owns what: owner uid -> dependents, as keys "resource|ns/name". Hints only: reconcile() looks at the
- * objects themselves. */
+/* Who owns what: owner uid -> dependents, as keys "resource|ns/name". Hints only: reconcile() looks
+ * at the objects themselves. */
 struct gc_owner {
     struct map dependents;
 };
@@ -14,11 +14,20 @@ static const struct {
     const char *kind, *resource;
     bool cluster_scoped;
 } kinds[] = {
-    {"Pod", "pods", false}, {"ReplicaSet", "replicasets.apps", false}, {"Deployment", "deployments.apps", false},
-    {"DaemonSet", "daemonsets.apps", false}, {"StatefulSet", "statefulsets.apps", false}, {"Job", "jobs.batch", false},
-    {"CronJob", "cronjobs.batch", false}, {"Service", "services", false}, {"ConfigMap", "configmaps", false},
-    {"Secret", "secrets", false}, {"ServiceAccount", "serviceaccounts", false}, {"Endpoints", "endpoints", false},
-    {"Node", "nodes", true}, {"Namespace", "namespaces", true},
+    {"Pod", "pods", false},
+    {"ReplicaSet", "replicasets.apps", false},
+    {"Deployment", "deployments.apps", false},
+    {"DaemonSet", "daemonsets.apps", false},
+    {"StatefulSet", "statefulsets.apps", false},
+    {"Job", "jobs.batch", false},
+    {"CronJob", "cronjobs.batch", false},
+    {"Service", "services", false},
+    {"ConfigMap", "configmaps", false},
+    {"Secret", "secrets", false},
+    {"ServiceAccount", "serviceaccounts", false},
+    {"Endpoints", "endpoints", false},
+    {"Node", "nodes", true},
+    {"Namespace", "namespaces", true},
     {"ClusterRole", "clusterroles.rbac.authorization.k8s.io", true},
 };
 
@@ -62,7 +71,8 @@ static void enqueue_owner_object(struct controller *c, const json_t *object, con
     if (!resource)
         return;
     key = cluster ? xasprintf("%s|%s", resource, json_text_or(ref, "name", ""))
-                  : xasprintf("%s|%s/%s", resource, meta_namespace(object), json_text_or(ref, "name", ""));
+                  : xasprintf("%s|%s/%s", resource, meta_namespace(object),
+                              json_text_or(ref, "name", ""));
     queue_add(&c->queue, key);
     free(key);
 }
@@ -107,7 +117,8 @@ static void enqueue_dependents(struct controller *c, const char *uid)
 
 static void on_any(struct controller *c, enum cluster_change what, const json_t *object)
 {
-    bool owned = json_array_size(json_at(object, "metadata", "ownerReferences", NULL)) > 0, going = meta_deleting(object);
+    bool owned = json_array_size(json_at(object, "metadata", "ownerReferences", NULL)) > 0,
+         going = meta_deleting(object);
     char *name, *key;
 
     if (!owned && !going && what != CLUSTER_DELETED)
@@ -133,13 +144,16 @@ static enum owner_state owner_state(struct controller *c, const json_t *object, 
 
     if (!resource)
         return OWNER_SOLID;
-    owner = cluster_get(c->env->cluster, resource, cluster ? "" : meta_namespace(object), json_text_or(ref, "name", ""));
+    owner = cluster_get(c->env->cluster, resource, cluster ? "" : meta_namespace(object),
+                        json_text_or(ref, "name", ""));
     if (!owner || !streq(meta_uid(owner), json_text_or(ref, "uid", "")))
         return OWNER_ABSENT;
-    return meta_deleting(owner) && meta_has_finalizer(owner, "foregroundDeletion") ? OWNER_WAITING : OWNER_SOLID;
+    return meta_deleting(owner) && meta_has_finalizer(owner, "foregroundDeletion") ? OWNER_WAITING
+                                                                                   : OWNER_SOLID;
 }
 
-static int drop_references(struct controller *c, const char *resource, const json_t *object, const char *uid, struct error **err)
+static int drop_references(struct controller *c, const char *resource, const json_t *object,
+                           const char *uid, struct error **err)
 {
     cleanup_json json_t *o = json_deep_copy(object);
     json_t *refs = json_at(o, "metadata", "ownerReferences", NULL);
@@ -147,7 +161,8 @@ static int drop_references(struct controller *c, const char *resource, const jso
     for (size_t i = json_array_size(refs); i-- > 0;) {
         const json_t *ref = json_array_get(refs, i);
 
-        if (uid ? streq(json_text_or(ref, "uid", ""), uid) : owner_state(c, object, ref) != OWNER_SOLID)
+        if (uid ? streq(json_text_or(ref, "uid", ""), uid)
+                : owner_state(c, object, ref) != OWNER_SOLID)
             json_array_remove(refs, i);
     }
     if (json_array_size(refs) == 0)
@@ -155,10 +170,12 @@ static int drop_references(struct controller *c, const char *resource, const jso
     return cluster_update(c->env->cluster, resource, NULL, o, err);
 }
 
-static int check_dependent(struct controller *c, const char *resource, const json_t *object, struct error **err)
+static int check_dependent(struct controller *c, const char *resource, const json_t *object,
+                           struct error **err)
 {
     const json_t *refs = json_at(object, "metadata", "ownerReferences", NULL), *ref;
-    struct cluster_delete opt = {.uid = meta_uid(object), .grace_s = -1, .propagation = "Background"};
+    struct cluster_delete opt = {
+        .uid = meta_uid(object), .grace_s = -1, .propagation = "Background"};
     size_t solid = 0, bad = 0;
 
     json_each(refs, i, ref)
@@ -174,10 +191,12 @@ static int check_dependent(struct controller *c, const char *resource, const jso
         return 0;
     if (solid > 0)
         return drop_references(c, resource, object, NULL, err);
-    return cluster_remove(c->env->cluster, resource, meta_namespace(object), meta_name(object), &opt, err);
+    return cluster_remove(c->env->cluster, resource, meta_namespace(object), meta_name(object),
+                          &opt, err);
 }
 
-static int remove_finalizer(struct controller *c, const char *resource, const json_t *object, const char *name, struct error **err)
+static int remove_finalizer(struct controller *c, const char *resource, const json_t *object,
+                            const char *name, struct error **err)
 {
     cleanup_json json_t *o = json_deep_copy(object);
     json_t *list = json_at(o, "metadata", "finalizers", NULL);
@@ -189,7 +208,8 @@ static int remove_finalizer(struct controller *c, const char *resource, const js
 }
 
 /* Dependents of a foreground deletion that must go first; they are told to. */
-static bool dependents_left(struct controller *c, const json_t *owner, bool orphan, struct error **err, int *ret_rc)
+static bool dependents_left(struct controller *c, const json_t *owner, bool orphan,
+                            struct error **err, int *ret_rc)
 {
     struct gc_owner *o = map_get(c->env->gc, meta_uid(owner));
     struct map_entry *e;
@@ -204,7 +224,8 @@ static bool dependents_left(struct controller *c, const json_t *owner, bool orph
     json_each(keys, i, k)
     {
         const char *bar = strchr(json_string_value(k), '|');
-        cleanup_free char *resource = xstrndup(json_string_value(k), (size_t)(bar - json_string_value(k)));
+        cleanup_free char *resource =
+            xstrndup(json_string_value(k), (size_t)(bar - json_string_value(k)));
         cleanup_free char *ns = NULL, *name = NULL;
         cleanup_json json_t *d = NULL;
 
@@ -214,15 +235,18 @@ static bool dependents_left(struct controller *c, const json_t *owner, bool orph
             continue;
         left = true;
         if (*ret_rc == 0)
-            *ret_rc = orphan ? drop_references(c, resource, d, meta_uid(owner), err) : check_dependent(c, resource, d, err);
+            *ret_rc = orphan ? drop_references(c, resource, d, meta_uid(owner), err)
+                             : check_dependent(c, resource, d, err);
     }
     json_decref(keys);
     return left;
 }
 
-static int check_owner(struct controller *c, const char *resource, const json_t *object, struct error **err)
+static int check_owner(struct controller *c, const char *resource, const json_t *object,
+                       struct error **err)
 {
-    bool orphan = meta_has_finalizer(object, "orphan"), foreground = meta_has_finalizer(object, "foregroundDeletion"), left;
+    bool orphan = meta_has_finalizer(object, "orphan"),
+         foreground = meta_has_finalizer(object, "foregroundDeletion"), left;
     int rc;
 
     if (!meta_deleting(object) || (!orphan && !foreground))

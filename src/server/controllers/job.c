@@ -13,7 +13,8 @@ static void on_pod(struct controller *c, enum cluster_change what, const json_t 
     enqueue_owner(c, pod, "Job");
 }
 
-static int write_status(struct controller *c, const json_t *job, const struct job_plan *plan, struct error **err)
+static int write_status(struct controller *c, const json_t *job, const struct job_plan *plan,
+                        struct error **err)
 {
     cleanup_json json_t *o = NULL;
     int rc;
@@ -24,15 +25,20 @@ static int write_status(struct controller *c, const json_t *job, const struct jo
     json_object_set(o, "status", plan->status);
     rc = cluster_update(c->env->cluster, JOBS, "status", o, err);
     if (rc == 0 && streq(plan->finished, "Complete"))
-        event_write(c->env, job, "batch/v1", "Job", COMPONENT, "Normal", "Completed", "Job completed");
+        event_write(c->env, job, "batch/v1", "Job", COMPONENT, "Normal", "Completed",
+                    "Job completed");
     else if (rc == 0 && plan->finished)
-        event_write(c->env, job, "batch/v1", "Job", COMPONENT, "Warning",
-                    strna(json_text_at(condition_get(json_object_get(plan->status, "conditions"), "Failed"), "reason", NULL)),
-                    strna(json_text_at(condition_get(json_object_get(plan->status, "conditions"), "Failed"), "message", NULL)));
+        event_write(
+            c->env, job, "batch/v1", "Job", COMPONENT, "Warning",
+            strna(json_text_at(condition_get(json_object_get(plan->status, "conditions"), "Failed"),
+                               "reason", NULL)),
+            strna(json_text_at(condition_get(json_object_get(plan->status, "conditions"), "Failed"),
+                               "message", NULL)));
     return rc;
 }
 
-static int apply(struct controller *c, const json_t *job, const struct job_plan *plan, struct error **err)
+static int apply(struct controller *c, const json_t *job, const struct job_plan *plan,
+                 struct error **err)
 {
     const json_t *p;
     int rc = 0;
@@ -45,7 +51,8 @@ static int apply(struct controller *c, const json_t *job, const struct job_plan 
         error_clear(err);
     }
     for (int64_t i = 0; i < plan->create; i++) {
-        cleanup_json json_t *pod = pod_from_template(job, "batch/v1", "Job", json_at(job, "spec", "template", NULL));
+        cleanup_json json_t *pod =
+            pod_from_template(job, "batch/v1", "Job", json_at(job, "spec", "template", NULL));
 
         rc = pod_create_for(c, job, "batch/v1", "Job", pod, COMPONENT, err);
         if (rc < 0)

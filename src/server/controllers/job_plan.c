@@ -54,13 +54,11 @@ static void remove_active(const json_t *pods, int64_t most, struct job_plan *ret
 {
     json_t *p;
 
-    json_each(pods, i, p)
-        if (pod_active(p) && most-- > 0)
-            json_array_append(ret->remove, p);
+    json_each(pods, i, p) if (pod_active(p) && most-- > 0) json_array_append(ret->remove, p);
 }
 
-static void finish(json_t *status, const char *early, const char *type, const char *reason, const char *message,
-                   struct job_plan *ret)
+static void finish(json_t *status, const char *early, const char *type, const char *reason,
+                   const char *message, struct job_plan *ret)
 {
     json_t *conditions = json_array_need(status, "conditions");
 
@@ -72,8 +70,8 @@ static void finish(json_t *status, const char *early, const char *type, const ch
 }
 
 /* Why the job has failed, or NULL. */
-static const char *failure(const json_t *spec, const json_t *status, const struct counts *n, int64_t now_s, const char **ret_text,
-                           int64_t *ret_wait)
+static const char *failure(const json_t *spec, const json_t *status, const struct counts *n,
+                           int64_t now_s, const char **ret_text, int64_t *ret_wait)
 {
     const json_t *deadline = json_object_get(spec, "activeDeadlineSeconds");
     int64_t limit = json_int_or(spec, "backoffLimit", 6);
@@ -94,7 +92,8 @@ static const char *failure(const json_t *spec, const json_t *status, const struc
 }
 
 /* How many pods to run at once, and not before the last failure's back-off is over. */
-static void plan_pods(const json_t *spec, const json_t *pods, const struct counts *n, int64_t now_s, struct job_plan *ret)
+static void plan_pods(const json_t *spec, const json_t *pods, const struct counts *n, int64_t now_s,
+                      struct job_plan *ret)
 {
     const json_t *completions = json_object_get(spec, "completions");
     int64_t want = json_int_or(spec, "parallelism", 1), wait;
@@ -140,29 +139,36 @@ static void put_counts(json_t *status, const struct counts *n)
 
 void job_plan(const json_t *job, const json_t *pods, int64_t now_s, struct job_plan *ret)
 {
-    const json_t *spec = json_object_get(job, "spec"), *completions = json_object_get(spec, "completions");
-    json_t *status = json_is_object(json_object_get(job, "status")) ? json_deep_copy(json_object_get(job, "status")) : json_object();
+    const json_t *spec = json_object_get(job, "spec"),
+                 *completions = json_object_get(spec, "completions");
+    json_t *status = json_is_object(json_object_get(job, "status"))
+                         ? json_deep_copy(json_object_get(job, "status"))
+                         : json_object();
     struct counts n = count(pods);
     const char *reason, *text = NULL;
-    bool enough = json_is_integer(completions) ? n.succeeded >= json_integer_value(completions) : n.succeeded > 0 && n.active == 0;
+    bool enough = json_is_integer(completions) ? n.succeeded >= json_integer_value(completions)
+                                               : n.succeeded > 0 && n.active == 0;
 
     *ret = (struct job_plan){.remove = json_array(), .status = status};
     if (job_done(status))
         return;
     put_counts(status, &n);
     if (json_bool_or(spec, "suspend", false)) {
-        (void)condition_set(json_array_need(status, "conditions"), "Suspended", "True", "JobSuspended", "Job suspended");
+        (void)condition_set(json_array_need(status, "conditions"), "Suspended", "True",
+                            "JobSuspended", "Job suspended");
         json_object_del(status, "startTime");
         remove_active(pods, n.active, ret);
         return;
     }
     if (condition_is(json_object_get(status, "conditions"), "Suspended", "True"))
-        (void)condition_set(json_array_need(status, "conditions"), "Suspended", "False", "JobResumed", "Job resumed");
+        (void)condition_set(json_array_need(status, "conditions"), "Suspended", "False",
+                            "JobResumed", "Job resumed");
     json_default(status, "startTime", json_now());
     reason = failure(spec, status, &n, now_s, &text, &ret->wait_s);
     if (enough) {
         remove_active(pods, n.active, ret);
-        finish(status, "SuccessCriteriaMet", "Complete", "CompletionsReached", "Reached expected number of succeeded pods", ret);
+        finish(status, "SuccessCriteriaMet", "Complete", "CompletionsReached",
+               "Reached expected number of succeeded pods", ret);
     } else if (reason) {
         remove_active(pods, n.active, ret);
         finish(status, "FailureTarget", "Failed", reason, text, ret);
@@ -180,12 +186,15 @@ void job_plan_fini(struct job_plan *p)
 
 int64_t job_ttl_left(const json_t *job, int64_t now_s)
 {
-    const json_t *ttl = json_at(job, "spec", "ttlSecondsAfterFinished", NULL), *conditions = json_at(job, "status", "conditions", NULL);
-    const json_t *c = condition_get(conditions, condition_is(conditions, "Complete", "True") ? "Complete" : "Failed");
+    const json_t *ttl = json_at(job, "spec", "ttlSecondsAfterFinished", NULL),
+                 *conditions = json_at(job, "status", "conditions", NULL);
+    const json_t *c = condition_get(
+        conditions, condition_is(conditions, "Complete", "True") ? "Complete" : "Failed");
     int64_t left;
 
     if (!json_is_integer(ttl) || !job_done(json_object_get(job, "status")))
         return -1;
-    left = json_wall(json_object_get(c, "lastTransitionTime")).ns / NSEC_PER_SEC + json_integer_value(ttl) - now_s;
+    left = json_wall(json_object_get(c, "lastTransitionTime")).ns / NSEC_PER_SEC +
+           json_integer_value(ttl) - now_s;
     return left > 0 ? left : 0;
 }

@@ -45,9 +45,8 @@ const json_t *meta_controller(const json_t *o)
 {
     const json_t *v;
 
-    json_each(json_at(o, "metadata", "ownerReferences", NULL), i, v)
-        if (json_bool_or(v, "controller", false))
-            return v;
+    json_each(json_at(o, "metadata", "ownerReferences", NULL), i,
+              v) if (json_bool_or(v, "controller", false)) return v;
     return NULL;
 }
 
@@ -62,9 +61,8 @@ bool meta_has_finalizer(const json_t *o, const char *name)
 {
     const json_t *v;
 
-    json_each(json_at(o, "metadata", "finalizers", NULL), i, v)
-        if (streq(json_string_value(v), name))
-            return true;
+    json_each(json_at(o, "metadata", "finalizers", NULL), i,
+              v) if (streq(json_string_value(v), name)) return true;
     return false;
 }
 
@@ -139,8 +137,8 @@ void meta_set_label(json_t *o, const char *key, const char *value)
 json_t *meta_owner_reference(const json_t *owner, const char *api_version, const char *kind)
 {
     return json_pack("{s:s,s:s,s:s,s:s,s:b,s:b}", "apiVersion", api_version, "kind", kind, "name",
-                     meta_name(owner), "uid", meta_uid(owner), "controller", 1, "blockOwnerDeletion",
-                     1);
+                     meta_name(owner), "uid", meta_uid(owner), "controller", 1,
+                     "blockOwnerDeletion", 1);
 }
 
 json_t *json_time(struct wall t)
@@ -160,9 +158,7 @@ const json_t *condition_get(const json_t *conditions, const char *type)
 {
     const json_t *v;
 
-    json_each(conditions, i, v)
-        if (streq(json_text_at(v, "type", NULL), type))
-            return v;
+    json_each(conditions, i, v) if (streq(json_text_at(v, "type", NULL), type)) return v;
     return NULL;
 }
 
@@ -216,7 +212,8 @@ int64_t int_or_percent(const json_t *v, int64_t total, bool up, int64_t fallback
         return json_integer_value(v);
     if (!z)
         return fallback;
-    if (s.n < 2 || s.p[s.n - 1] != '%' || str_to_i64((struct str){s.p, s.n - 1}, 0, 1000000, &n) < 0)
+    if (s.n < 2 || s.p[s.n - 1] != '%' ||
+        str_to_i64((struct str){s.p, s.n - 1}, 0, 1000000, &n) < 0)
         return -1;
     return (total * n + (up ? 99 : 0)) / 100;
 }

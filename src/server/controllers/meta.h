@@ -1,4 +1,5 @@
-/* What all objects have, on JSON values: metadata, owners, conditions, times. NULL safe on reading. */
+/* What all objects have, on JSON values: metadata, owners, conditions, times. NULL safe on reading.
+ */
 #pragma once
 #include "base/str.h"
 #include "base/time.h"
@@ -8,7 +9,7 @@
 const char *meta_name(const json_t *o);
 const char *meta_namespace(const json_t *o);
 const char *meta_uid(const json_t *o);
-const char *meta_version(const json_t *o); /* resourceVersion */
+const char *meta_version(const json_t *o);                     /* resourceVersion */
 const char *meta_label(const json_t *o, const char *key);      /* NULL when absent */
 const char *meta_annotation(const json_t *o, const char *key); /* NULL when absent */
 bool meta_deleting(const json_t *o);
@@ -22,7 +23,8 @@ struct wall meta_created(const json_t *o);
 struct wall json_wall(const json_t *text); /* zero when absent or malformed */
 
 /* writing */
-json_t *json_object_need(json_t *o, const char *key); /* member object, made when absent; borrowed */
+json_t *json_object_need(json_t *o,
+                         const char *key); /* member object, made when absent; borrowed */
 json_t *json_array_need(json_t *o, const char *key);
 /* Sets when the key is absent or null, and a text when it is empty. Takes v. */
 void json_default(json_t *o, const char *key, json_t *v);
@@ -32,7 +34,7 @@ void meta_set_annotation(json_t *o, const char *key, const char *value);
 void meta_set_label(json_t *o, const char *key, const char *value);
 /* New OwnerReference with controller and blockOwnerDeletion true. */
 json_t *meta_owner_reference(const json_t *owner, const char *api_version, const char *kind);
-json_t *json_now(void);                /* "2026-11-23T21:44:36Z" */
+json_t *json_now(void); /* "2026-11-23T21:44:36Z" */
 json_t *json_time(struct wall t);
 
 /* conditions: an array of {type,status,reason,message,lastTransitionTime} */

@@ -5,12 +5,33 @@
 
 /* What a namespace can hold, pods last but one: what makes them goes first. */
 static const char *const contents[] = {
-    "deployments.apps", "daemonsets.apps", "statefulsets.apps", "cronjobs.batch", "jobs.batch", "replicasets.apps",
-    "replicationcontrollers", "services", "endpoints", "endpointslices.discovery.k8s.io", "ingresses.networking.k8s.io",
-    "networkpolicies.networking.k8s.io", "poddisruptionbudgets.policy", "horizontalpodautoscalers.autoscaling",
-    "pods", "configmaps", "secrets", "serviceaccounts", "controllerrevisions.apps", "persistentvolumeclaims",
-    "podtemplates", "limitranges", "resourcequotas", "leases.coordination.k8s.io", "rolebindings.rbac.authorization.k8s.io",
-    "roles.rbac.authorization.k8s.io", "events",
+    "deployments.apps",
+    "daemonsets.apps",
+    "statefulsets.apps",
+    "cronjobs.batch",
+    "jobs.batch",
+    "replicasets.apps",
+    "replicationcontrollers",
+    "services",
+    "endpoints",
+    "endpointslices.discovery.k8s.io",
+    "ingresses.networking.k8s.io",
+    "networkpolicies.networking.k8s.io",
+    "poddisruptionbudgets.policy",
+    "horizontalpodautoscalers.autoscaling",
+    "pods",
+    "configmaps",
+    "secrets",
+    "serviceaccounts",
+    "controllerrevisions.apps",
+    "persistentvolumeclaims",
+    "podtemplates",
+    "limitranges",
+    "resourcequotas",
+    "leases.coordination.k8s.io",
+    "rolebindings.rbac.authorization.k8s.io",
+    "roles.rbac.authorization.k8s.io",
+    "events",
 };
 
 /* A pod gone may have been the last thing a namespace waited for. */
@@ -18,7 +39,8 @@ static void on_any(struct controller *c, enum cluster_change what, const json_t 
 {
     cleanup_json json_t *ns = NULL;
 
-    if (what != CLUSTER_DELETED || !*meta_namespace(object) || streq(controller_current_resource, "events"))
+    if (what != CLUSTER_DELETED || !*meta_namespace(object) ||
+        streq(controller_current_resource, "events"))
         return;
     ns = cluster_get(c->env->cluster, "namespaces", "", meta_namespace(object));
     if (ns && meta_deleting(ns))
@@ -32,7 +54,8 @@ static void on_namespace(struct controller *c, enum cluster_change what, const j
 }
 
 /* Deletes what is there; the number of objects still there is added to *ret_left. */
-static int empty(struct controller *c, const char *resource, const char *ns, size_t *ret_left, struct error **err)
+static int empty(struct controller *c, const char *resource, const char *ns, size_t *ret_left,
+                 struct error **err)
 {
     cleanup_json json_t *all = cluster_list(c->env->cluster, resource, ns), *after = NULL;
     struct cluster_delete opt = {.grace_s = -1, .propagation = "Background"};
@@ -98,7 +121,8 @@ static enum queue_verdict reconcile(struct controller *c, const char *key)
     if (rc == 0 && left == 0)
         rc = finalize(c, key, &err);
     else if (rc == 0)
-        queue_add_after(&c->queue, key, 15 * 1000); /* finalizers of others; deletions wake us earlier */
+        queue_add_after(&c->queue, key,
+                        15 * 1000); /* finalizers of others; deletions wake us earlier */
     return settle(c, key, rc, &err);
 }
 

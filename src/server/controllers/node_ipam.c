@@ -18,11 +18,11 @@ static char *free_network(const char *cluster_cidr, unsigned bits, const json_t 
         return NULL;
     count = 1u << (bits - prefix);
     used = xcalloc(count, 1);
-    json_each(nodes, i, n)
-        json_each(json_at(n, "spec", "podCIDRs", NULL), k, x)
-            if (cidr4_parse(strna(json_string_value(x)), &taken_base, &taken_prefix) == 0 && taken_base >= base &&
-                (taken_base - base) >> (32 - bits) < count)
-                used[(taken_base - base) >> (32 - bits)] = 1;
+    json_each(nodes, i, n) json_each(
+        json_at(n, "spec", "podCIDRs", NULL), k,
+        x) if (cidr4_parse(strna(json_string_value(x)), &taken_base, &taken_prefix) == 0 &&
+               taken_base >= base && (taken_base - base) >> (32 - bits) < count)
+        used[(taken_base - base) >> (32 - bits)] = 1;
     for (uint32_t i = 0; i < count && !found; i++) {
         if (used[i])
             continue;
@@ -35,16 +35,19 @@ static char *free_network(const char *cluster_cidr, unsigned bits, const json_t 
 
 static enum queue_verdict reconcile(struct controller *c, const char *key)
 {
-    cleanup_json json_t *node = cluster_get(c->env->cluster, "nodes", "", key), *all = NULL, *o = NULL;
+    cleanup_json json_t *node = cluster_get(c->env->cluster, "nodes", "", key), *all = NULL,
+                        *o = NULL;
     cleanup_free char *cidr = NULL;
     struct error *err = NULL;
 
-    if (!node || meta_deleting(node) || *strna(json_text_at(node, "spec", "podCIDR", NULL)) || !c->env->cfg.cluster_cidr)
+    if (!node || meta_deleting(node) || *strna(json_text_at(node, "spec", "podCIDR", NULL)) ||
+        !c->env->cfg.cluster_cidr)
         return QUEUE_DONE;
     all = cluster_list(c->env->cluster, "nodes", NULL);
     cidr = free_network(c->env->cfg.cluster_cidr, (unsigned)c->env->cfg.node_cidr_prefix, all);
     if (!cidr) {
-        event_write(c->env, node, "v1", "Node", "cidrAllocator", "Normal", "CIDRNotAvailable", "Node status is now: CIDRNotAvailable");
+        event_write(c->env, node, "v1", "Node", "cidrAllocator", "Normal", "CIDRNotAvailable",
+                    "Node status is now: CIDRNotAvailable");
         queue_add_after(&c->queue, key, 60 * 1000);
         return QUEUE_DONE;
     }

@@ -90,8 +90,10 @@ static bool mark_unknown(json_t *node)
 
         if (condition_is(list, types[i], "Unknown"))
             continue;
-        changed = condition_set(list, types[i], "Unknown", reported ? "NodeStatusUnknown" : "NodeStatusNeverUpdated",
-                                reported ? "Kubelet stopped posting node status." : "Kubelet never posted node status.") ||
+        changed = condition_set(list, types[i], "Unknown",
+                                reported ? "NodeStatusUnknown" : "NodeStatusNeverUpdated",
+                                reported ? "Kubelet stopped posting node status."
+                                         : "Kubelet never posted node status.") ||
                   changed;
     }
     return changed;
@@ -122,7 +124,8 @@ static void pods_not_ready(struct controller *c, const json_t *node)
         if (o && pod_unready(o))
             (void)cluster_update(c->env->cluster, "pods", "status", o, NULL);
     }
-    event_write(c->env, node, "v1", "Node", "node-controller", "Normal", "NodeNotReady", "Node status is now: NodeNotReady");
+    event_write(c->env, node, "v1", "Node", "node-controller", "Normal", "NodeNotReady",
+                "Node status is now: NodeNotReady");
 }
 
 static int apply_taints(struct controller *c, const json_t *node, struct error **err)

@@ -18,7 +18,8 @@ static const struct {
 
 static bool is_row(const json_t *taint, size_t i)
 {
-    return streq(json_text_or(taint, "key", ""), rows[i].key) && streq(json_text_or(taint, "effect", ""), rows[i].effect);
+    return streq(json_text_or(taint, "key", ""), rows[i].key) &&
+           streq(json_text_or(taint, "effect", ""), rows[i].effect);
 }
 
 static bool managed(const json_t *taint)
@@ -34,9 +35,8 @@ static json_t *found(const json_t *taints, const char *key, const char *effect)
 {
     json_t *t;
 
-    json_each(taints, i, t)
-        if (streq(json_text_or(t, "key", ""), key) && streq(json_text_or(t, "effect", ""), effect))
-            return t;
+    json_each(taints, i, t) if (streq(json_text_or(t, "key", ""), key) &&
+                                streq(json_text_or(t, "effect", ""), effect)) return t;
     return NULL;
 }
 
@@ -47,17 +47,17 @@ static void want(json_t *out, const json_t *have, const char *key, const char *e
     if (old)
         json_array_append(out, old);
     else
-        json_array_append_new(out, json_pack("{s:s,s:s,s:o}", "effect", effect, "key", key, "timeAdded", json_now()));
+        json_array_append_new(
+            out, json_pack("{s:s,s:s,s:o}", "effect", effect, "key", key, "timeAdded", json_now()));
 }
 
 json_t *node_taints_wanted(const json_t *node)
 {
-    const json_t *have = json_at(node, "spec", "taints", NULL), *conditions = json_at(node, "status", "conditions", NULL);
+    const json_t *have = json_at(node, "spec", "taints", NULL),
+                 *conditions = json_at(node, "status", "conditions", NULL);
     json_t *out = json_array(), *t;
 
-    json_each(have, i, t)
-        if (!managed(t))
-            json_array_append(out, t);
+    json_each(have, i, t) if (!managed(t)) json_array_append(out, t);
     for (size_t k = 0; k < ROWS; k++)
         if (condition_is(conditions, rows[k].condition, rows[k].status))
             want(out, have, rows[k].key, rows[k].effect);

@@ -12,13 +12,13 @@ static void on_node(struct controller *c, enum cluster_change what, const json_t
     if (what != CLUSTER_DELETED)
         return;
     all = cluster_list(c->env->cluster, "pods", NULL);
-    json_each(all, i, p)
-        if (streq(json_text_at(p, "spec", "nodeName", NULL), meta_name(node))) {
-            char *key = meta_key(p);
+    json_each(all, i, p) if (streq(json_text_at(p, "spec", "nodeName", NULL), meta_name(node)))
+    {
+        char *key = meta_key(p);
 
-            queue_add_after(&c->queue, key, QUARANTINE_MS);
-            free(key);
-        }
+        queue_add_after(&c->queue, key, QUARANTINE_MS);
+        free(key);
+    }
     json_decref(all);
 }
 

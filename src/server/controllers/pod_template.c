@@ -4,7 +4,8 @@
 #include "base/sha256.h"
 #include "server/controllers/selector.h"
 
-json_t *pod_from_template(const json_t *owner, const char *api_version, const char *kind, const json_t *template)
+json_t *pod_from_template(const json_t *owner, const char *api_version, const char *kind,
+                          const json_t *template)
 {
     static const char *const kept[] = {"labels", "annotations", "finalizers"};
     char *prefix = xasprintf("%s-", meta_name(owner));
@@ -14,10 +15,12 @@ json_t *pod_from_template(const json_t *owner, const char *api_version, const ch
     json_set_text(meta, "namespace", meta_namespace(owner));
     for (size_t i = 0; i < 3; i++)
         if (json_at(template, "metadata", kept[i], NULL))
-            json_object_set_new(meta, kept[i], json_deep_copy(json_at(template, "metadata", kept[i], NULL)));
-    json_object_set_new(meta, "ownerReferences", json_pack("[o]", meta_owner_reference(owner, api_version, kind)));
-    pod = json_pack("{s:s,s:s,s:o,s:o}", "apiVersion", "v1", "kind", "Pod", "metadata", meta, "spec",
-                    json_deep_copy(json_object_get(template, "spec")));
+            json_object_set_new(meta, kept[i],
+                                json_deep_copy(json_at(template, "metadata", kept[i], NULL)));
+    json_object_set_new(meta, "ownerReferences",
+                        json_pack("[o]", meta_owner_reference(owner, api_version, kind)));
+    pod = json_pack("{s:s,s:s,s:o,s:o}", "apiVersion", "v1", "kind", "Pod", "metadata", meta,
+                    "spec", json_deep_copy(json_object_get(template, "spec")));
     free(prefix);
     return pod;
 }
@@ -63,10 +66,12 @@ bool pod_available(const json_t *pod, int64_t min_s, int64_t *ret_wait_s)
     return false;
 }
 
-static bool adopt(struct controller *c, const json_t *owner, const char *api_version, const char *kind,
-                  const json_t *pod)
+static bool adopt(struct controller *c, const json_t *owner, const char *api_version,
+                  const char *kind, const json_t *pod)
 {
-    cleanup_json json_t *now = cluster_get(c->env->cluster, "pods", meta_namespace(pod), meta_name(pod)), *o = NULL;
+    cleanup_json json_t *now = cluster_get(c->env->cluster, "pods", meta_namespace(pod),
+                                           meta_name(pod)),
+                        *o = NULL;
 
     if (!now || meta_controller(now))
         return false;
@@ -76,9 +81,11 @@ static bool adopt(struct controller *c, const json_t *owner, const char *api_ver
     return cluster_update(c->env->cluster, "pods", NULL, o, NULL) == 0;
 }
 
-json_t *pods_of(struct controller *c, const json_t *owner, const char *api_version, const char *kind)
+json_t *pods_of(struct controller *c, const json_t *owner, const char *api_version,
+                const char *kind)
 {
-    json_t *all = cluster_list(c->env->cluster, "pods", meta_namespace(owner)), *out = json_array(), *p;
+    json_t *all = cluster_list(c->env->cluster, "pods", meta_namespace(owner)), *out = json_array(),
+           *p;
     const json_t *selector = json_at(owner, "spec", "selector", NULL);
 
     json_each(all, i, p)
@@ -95,8 +102,8 @@ json_t *pods_of(struct controller *c, const json_t *owner, const char *api_versi
     return out;
 }
 
-int pod_create_for(struct controller *c, const json_t *owner, const char *api_version, const char *kind,
-                   json_t *pod, const char *component, struct error **err)
+int pod_create_for(struct controller *c, const json_t *owner, const char *api_version,
+                   const char *kind, json_t *pod, const char *component, struct error **err)
 {
     cleanup_json json_t *made = NULL;
     cleanup_free char *text = NULL;
@@ -109,14 +116,16 @@ int pod_create_for(struct controller *c, const json_t *owner, const char *api_ve
     return rc;
 }
 
-int pod_delete_for(struct controller *c, const json_t *owner, const char *api_version, const char *kind,
-                   const json_t *pod, const char *component, struct error **err)
+int pod_delete_for(struct controller *c, const json_t *owner, const char *api_version,
+                   const char *kind, const json_t *pod, const char *component, struct error **err)
 {
     struct cluster_delete opt = {.uid = meta_uid(pod), .grace_s = -1};
     cleanup_free char *text = xasprintf("Deleted pod: %s", meta_name(pod));
-    int rc = cluster_remove(c->env->cluster, "pods", meta_namespace(pod), meta_name(pod), &opt, err);
+    int rc =
+        cluster_remove(c->env->cluster, "pods", meta_namespace(pod), meta_name(pod), &opt, err);
 
     if (rc == 0)
-        event_write(c->env, owner, api_version, kind, component, "Normal", "SuccessfulDelete", text);
+        event_write(c->env, owner, api_version, kind, component, "Normal", "SuccessfulDelete",
+                    text);
     return rc;
 }

@@ -1,7 +1,7 @@
 /*
- * Work queue of keys: each key at most once, processed on the loop in the same turn it was added, a failing
- * key again later with exponential back-off (5 ms to 1000 s, as upstream's default limiter). One timer
- * serves all delayed keys of a queue.
+ * Work queue of keys: each key at most once, processed on the loop in the same turn it was added, a
+ * failing key again later with exponential back-off (5 ms to 1000 s, as upstream's default
+ * limiter). One timer serves all delayed keys of a queue.
  */
 #pragma once
 #include "base/map.h"

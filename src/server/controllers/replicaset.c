@@ -19,7 +19,8 @@ static int phase_rank(const json_t *pod)
 static int victim_order(const void *x, const void *y)
 {
     const json_t *a = *(json_t *const *)x, *b = *(json_t *const *)y;
-    int na = *strna(json_text_at(a, "spec", "nodeName", NULL)) != 0, nb = *strna(json_text_at(b, "spec", "nodeName", NULL)) != 0;
+    int na = *strna(json_text_at(a, "spec", "nodeName", NULL)) != 0,
+        nb = *strna(json_text_at(b, "spec", "nodeName", NULL)) != 0;
     int64_t ca = 0, cb = 0, ta = meta_created(a).ns, tb = meta_created(b).ns;
 
     if (na != nb)
@@ -28,8 +29,12 @@ static int victim_order(const void *x, const void *y)
         return phase_rank(a) - phase_rank(b);
     if (pod_ready(a) != pod_ready(b))
         return pod_ready(a) - pod_ready(b);
-    (void)str_to_i64(str_of(strna(meta_annotation(a, "controller.kubernetes.io/pod-deletion-cost"))), INT32_MIN, INT32_MAX, &ca);
-    (void)str_to_i64(str_of(strna(meta_annotation(b, "controller.kubernetes.io/pod-deletion-cost"))), INT32_MIN, INT32_MAX, &cb);
+    (void)str_to_i64(
+        str_of(strna(meta_annotation(a, "controller.kubernetes.io/pod-deletion-cost"))), INT32_MIN,
+        INT32_MAX, &ca);
+    (void)str_to_i64(
+        str_of(strna(meta_annotation(b, "controller.kubernetes.io/pod-deletion-cost"))), INT32_MIN,
+        INT32_MAX, &cb);
     if (ca != cb)
         return ca < cb ? -1 : 1;
     return ta > tb ? -1 : ta < tb;
@@ -40,9 +45,7 @@ int64_t replica_plan(const json_t *rs, const json_t *pods, json_t **ret_victims)
     json_t **v = xcalloc(json_array_size(pods) + 1, sizeof(*v)), *p;
     int64_t want = json_int_or(json_object_get(rs, "spec"), "replicas", 1), n = 0;
 
-    json_each(pods, i, p)
-        if (pod_active(p))
-            v[n++] = p;
+    json_each(pods, i, p) if (pod_active(p)) v[n++] = p;
     *ret_victims = json_array();
     if (n > want) {
         qsort(v, (size_t)n, sizeof(*v), victim_order);
@@ -86,7 +89,8 @@ json_t *replica_status(const json_t *rs, const json_t *pods, int64_t *ret_wait_s
     if (available)
         json_set_int(status, "availableReplicas", available);
     json_set_int(status, "terminatingReplicas", terminating);
-    json_set_int(status, "observedGeneration", json_int_or(json_object_get(rs, "metadata"), "generation", 0));
+    json_set_int(status, "observedGeneration",
+                 json_int_or(json_object_get(rs, "metadata"), "generation", 0));
     return status;
 }
 
@@ -96,7 +100,8 @@ static void on_pod(struct controller *c, enum cluster_change what, const json_t 
     enqueue_owner(c, pod, "ReplicaSet");
 }
 
-static int write_status(struct controller *c, const json_t *rs, const json_t *pods, const char *key, struct error **err)
+static int write_status(struct controller *c, const json_t *rs, const json_t *pods, const char *key,
+                        struct error **err)
 {
     int64_t wait;
     cleanup_json json_t *status = replica_status(rs, pods, &wait), *o = NULL;
@@ -118,13 +123,13 @@ static int apply(struct controller *c, const json_t *rs, const json_t *pods, str
     int rc = 0;
 
     for (int64_t i = 0; i < n && i < BURST && rc == 0; i++) {
-        cleanup_json json_t *pod = pod_from_template(rs, "apps/v1", "ReplicaSet", json_at(rs, "spec", "template", NULL));
+        cleanup_json json_t *pod =
+            pod_from_template(rs, "apps/v1", "ReplicaSet", json_at(rs, "spec", "template", NULL));
 
         rc = pod_create_for(c, rs, "apps/v1", "ReplicaSet", pod, COMPONENT, err);
     }
-    json_each(victims, k, p)
-        if (rc == 0)
-            rc = pod_delete_for(c, rs, "apps/v1", "ReplicaSet", p, COMPONENT, err);
+    json_each(victims, k, p) if (rc == 0) rc =
+        pod_delete_for(c, rs, "apps/v1", "ReplicaSet", p, COMPONENT, err);
     return rc;
 }
 

@@ -11,12 +11,12 @@ static void on_role(struct controller *c, enum cluster_change what, const json_t
     const json_t *r;
 
     (void)what;
-    if (json_object_size(json_at(role, "metadata", "labels", NULL)) == 0 && !json_object_get(role, "aggregationRule"))
+    if (json_object_size(json_at(role, "metadata", "labels", NULL)) == 0 &&
+        !json_object_get(role, "aggregationRule"))
         return;
     all = cluster_list(c->env->cluster, ROLES, NULL);
-    json_each(all, i, r)
-        if (json_object_get(r, "aggregationRule"))
-            enqueue_self(c, CLUSTER_MODIFIED, r);
+    json_each(all, i, r) if (json_object_get(r, "aggregationRule"))
+        enqueue_self(c, CLUSTER_MODIFIED, r);
     json_decref(all);
 }
 
@@ -24,9 +24,7 @@ static bool contains(const json_t *rules, const json_t *rule)
 {
     const json_t *r;
 
-    json_each(rules, i, r)
-        if (json_equal(r, rule))
-            return true;
+    json_each(rules, i, r) if (json_equal(r, rule)) return true;
     return false;
 }
 
@@ -40,20 +38,20 @@ static json_t *aggregate(const json_t *role, const json_t *all)
     {
         bool meant = false;
 
-        json_each(json_at(role, "aggregationRule", "clusterRoleSelectors", NULL), k, s)
-            meant = meant || selector_matches(s, json_at(r, "metadata", "labels", NULL));
+        json_each(json_at(role, "aggregationRule", "clusterRoleSelectors", NULL), k, s) meant =
+            meant || selector_matches(s, json_at(r, "metadata", "labels", NULL));
         if (!meant || streq(meta_name(r), meta_name(role)))
             continue;
-        json_each(json_object_get(r, "rules"), m, rule)
-            if (!contains(out, rule))
-                json_array_append(out, rule);
+        json_each(json_object_get(r, "rules"), m, rule) if (!contains(out, rule))
+            json_array_append(out, rule);
     }
     return out;
 }
 
 static enum queue_verdict reconcile(struct controller *c, const char *key)
 {
-    cleanup_json json_t *role = cluster_get(c->env->cluster, ROLES, "", key), *all = NULL, *rules = NULL, *o = NULL;
+    cleanup_json json_t *role = cluster_get(c->env->cluster, ROLES, "", key), *all = NULL,
+                        *rules = NULL, *o = NULL;
     struct error *err = NULL;
 
     if (!role || !json_object_get(role, "aggregationRule"))

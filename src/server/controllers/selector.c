@@ -7,9 +7,7 @@ static bool in_values(const json_t *values, const char *have)
 {
     const json_t *v;
 
-    json_each(values, i, v)
-        if (streq(json_string_value(v), have))
-            return true;
+    json_each(values, i, v) if (streq(json_string_value(v), have)) return true;
     return false;
 }
 
@@ -18,8 +16,8 @@ static bool compare_numbers(const char *have, const json_t *values, bool greater
     int64_t a, b;
 
     if (json_array_size(values) != 1 || str_to_i64(str_of(have), INT64_MIN, INT64_MAX, &a) < 0 ||
-        str_to_i64(str_of(strna(json_string_value(json_array_get(values, 0)))), INT64_MIN, INT64_MAX,
-                   &b) < 0)
+        str_to_i64(str_of(strna(json_string_value(json_array_get(values, 0)))), INT64_MIN,
+                   INT64_MAX, &b) < 0)
         return false;
     return greater ? a > b : a < b;
 }
@@ -92,10 +90,8 @@ bool node_term_matches(const json_t *term, const json_t *node)
         if (!requirement_matches(r, json_string_value(json_object_get(labels, key))))
             return false;
     }
-    json_each(fields, k, r)
-        if (!streq(json_text_at(r, "key", NULL), "metadata.name") ||
-            !requirement_matches(r, meta_name(node)))
-            return false;
+    json_each(fields, k, r) if (!streq(json_text_at(r, "key", NULL), "metadata.name") ||
+                                !requirement_matches(r, meta_name(node))) return false;
     return true;
 }
 
@@ -103,9 +99,8 @@ bool node_selector_matches(const json_t *selector, const json_t *node)
 {
     const json_t *term;
 
-    json_each(json_object_get(selector, "nodeSelectorTerms"), i, term)
-        if (node_term_matches(term, node))
-            return true;
+    json_each(json_object_get(selector, "nodeSelectorTerms"), i,
+              term) if (node_term_matches(term, node)) return true;
     return false;
 }
 
@@ -123,7 +118,8 @@ bool pod_wants_node(const json_t *spec, const json_t *node)
 
 bool toleration_tolerates(const json_t *t, const json_t *taint)
 {
-    const char *effect = json_text_at(t, "effect", NULL), *key = strna(json_text_at(t, "key", NULL));
+    const char *effect = json_text_at(t, "effect", NULL),
+               *key = strna(json_text_at(t, "key", NULL));
     const char *op = strna(json_text_at(t, "operator", NULL));
 
     if (effect && *effect && !streq(effect, json_text_at(taint, "effect", NULL)))
@@ -140,8 +136,6 @@ bool tolerations_tolerate(const json_t *tolerations, const json_t *taint)
 {
     const json_t *t;
 
-    json_each(tolerations, i, t)
-        if (toleration_tolerates(t, taint))
-            return true;
+    json_each(tolerations, i, t) if (toleration_tolerates(t, taint)) return true;
     return false;
 }

@@ -11,12 +11,13 @@ static void on_content(struct controller *c, enum cluster_change what, const jso
 
 static int need_account(struct controller *c, const char *ns, struct error **err)
 {
-    cleanup_json json_t *have = cluster_get(c->env->cluster, "serviceaccounts", ns, "default"), *o = NULL;
+    cleanup_json json_t *have = cluster_get(c->env->cluster, "serviceaccounts", ns, "default"),
+                        *o = NULL;
 
     if (have)
         return 0;
-    o = json_pack("{s:s,s:s,s:{s:s,s:s}}", "apiVersion", "v1", "kind", "ServiceAccount", "metadata", "name", "default",
-                  "namespace", ns);
+    o = json_pack("{s:s,s:s,s:{s:s,s:s}}", "apiVersion", "v1", "kind", "ServiceAccount", "metadata",
+                  "name", "default", "namespace", ns);
     return cluster_create(c->env->cluster, "serviceaccounts", o, NULL, err);
 }
 
@@ -32,11 +33,15 @@ static int need_root_ca(struct controller *c, const char *ns, struct error **err
         json_set_text(json_object_need(o, "data"), "ca.crt", pem);
         return cluster_update(c->env->cluster, "configmaps", NULL, o, err);
     }
-    o = json_pack("{s:s,s:s,s:{s:s,s:s,s:{s:s}},s:{s:s}}", "apiVersion", "v1", "kind", "ConfigMap", "metadata", "name",
-                  ROOT_CA, "namespace", ns, "annotations", "kubernetes.io/description",
-                  "Contains a CA bundle that can be used to verify the kube-apiserver when using internal endpoints such "
-                  "as the internal service IP or kubernetes.default.svc. No other usage is guaranteed across distributions "
-                  "of Kubernetes clusters.", "data", "ca.crt", pem);
+    o = json_pack("{s:s,s:s,s:{s:s,s:s,s:{s:s}},s:{s:s}}", "apiVersion", "v1", "kind", "ConfigMap",
+                  "metadata", "name", ROOT_CA, "namespace", ns, "annotations",
+                  "kubernetes.io/description",
+                  "Contains a CA bundle that can be used to verify the kube-apiserver when using "
+                  "internal endpoints such "
+                  "as the internal service IP or kubernetes.default.svc. No other usage is "
+                  "guaranteed across distributions "
+                  "of Kubernetes clusters.",
+                  "data", "ca.crt", pem);
     return cluster_create(c->env->cluster, "configmaps", o, NULL, err);
 }
 
@@ -56,6 +61,8 @@ static enum queue_verdict reconcile(struct controller *c, const char *key)
 
 const struct controller_def service_account_controller = {
     .name = "serviceaccount",
-    .watches = {{"namespaces", enqueue_self}, {"serviceaccounts", on_content}, {"configmaps", on_content}},
+    .watches = {{"namespaces", enqueue_self},
+                {"serviceaccounts", on_content},
+                {"configmaps", on_content}},
     .reconcile = reconcile,
 };

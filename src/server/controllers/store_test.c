@@ -1,4 +1,5 @@
-/* Controllers and scheduler on the real registry and store, in memory: from objects as users write them to bound pods. */
+/* Controllers and scheduler on the real registry and store, in memory: from objects as users write
+ * them to bound pods. */
 #include "base/mem.h"
 #include "base/test.h"
 #include "server/admission/admission.h"
@@ -17,10 +18,14 @@ struct bench {
 
 static void bench_init(struct bench *b)
 {
-    static struct controllers_config cfg = {.cluster_cidr = "172.30.0.0/16", .node_cidr_prefix = 24, .root_ca_pem = "PEM",
-                                            .advertise_address = "10.0.0.1", .service_cidr = "10.254.0.0/16",
+    static struct controllers_config cfg = {.cluster_cidr = "172.30.0.0/16",
+                                            .node_cidr_prefix = 24,
+                                            .root_ca_pem = "PEM",
+                                            .advertise_address = "10.0.0.1",
+                                            .service_cidr = "10.254.0.0/16",
                                             .secure_port = 6443};
-    struct admission_config acfg = {.service_cidr = "10.254.0.0/16", .node_port_min = 30000, .node_port_max = 32767};
+    struct admission_config acfg = {
+        .service_cidr = "10.254.0.0/16", .node_port_min = 30000, .node_port_max = 32767};
     struct error *err = NULL;
 
     *b = (struct bench){.loop = loop_new()};
@@ -69,9 +74,10 @@ static size_t count(struct bench *b, const char *resource, const char *ns)
 
 static void ready_node(struct bench *b, const char *name)
 {
-    json_t *text = json_pack("{s:s,s:s,s:{s:s},s:{s:{s:s,s:s,s:s},s:[{s:s,s:s}]}}", "apiVersion", "v1", "kind", "Node", "metadata",
-                             "name", name, "status", "allocatable", "cpu", "4", "memory", "8Gi", "pods", "110", "conditions",
-                             "type", "Ready", "status", "True");
+    json_t *text =
+        json_pack("{s:s,s:s,s:{s:s},s:{s:{s:s,s:s,s:s},s:[{s:s,s:s}]}}", "apiVersion", "v1", "kind",
+                  "Node", "metadata", "name", name, "status", "allocatable", "cpu", "4", "memory",
+                  "8Gi", "pods", "110", "conditions", "type", "Ready", "status", "True");
     struct error *err = NULL;
 
     if (cluster_create(b->cluster, "nodes", text, NULL, &err) < 0)
@@ -79,7 +85,9 @@ static void ready_node(struct bench *b, const char *name)
     json_decref(text);
 }
 
-#define TEMPLATE "{'metadata':{'labels':{'a':'b'}},'spec':{'containers':[{'name':'c','image':'nginx:1.7.9','ports':[{'containerPort':80}]}]}}"
+#define TEMPLATE                                                                                   \
+    "{'metadata':{'labels':{'a':'b'}},'spec':{'containers':[{'name':'c','image':'nginx:1.7.9','"   \
+    "ports':[{'containerPort':80}]}]}}"
 
 TEST(daemon_set_lands_on_a_node)
 {
@@ -89,7 +97,9 @@ TEST(daemon_set_lands_on_a_node)
     bench_init(&b);
     ready_node(&b, "n1");
     json_decref(make(&b, "daemonsets.apps",
-                     "{'apiVersion':'apps/v1','kind':'DaemonSet','metadata':{'name':'nginx-ds','namespace':'default'},'spec':{'selector':"
+                     "{'apiVersion':'apps/"
+                     "v1','kind':'DaemonSet','metadata':{'name':'nginx-ds','namespace':'default'},'"
+                     "spec':{'selector':"
                      "{'matchLabels':{'a':'b'}},'template':" TEMPLATE "}}"));
     bench_run(&b);
     all = cluster_list(b.cluster, "pods", "default");
@@ -124,17 +134,23 @@ TEST(pod_is_bound_at_once)
     ready_node(&b, "n1");
     bench_run(&b);
     start = mono_now();
-    json_decref(make(&b, "pods", "{'apiVersion':'v1','kind':'Pod','metadata':{'name':'p','namespace':'default'},'spec':{'containers':[{'name':'c','image':'i'}]}}"));
+    json_decref(make(&b, "pods",
+                     "{'apiVersion':'v1','kind':'Pod','metadata':{'name':'p','namespace':'default'}"
+                     ",'spec':{'containers':[{'name':'c','image':'i'}]}}"));
     for (int i = 0; i < 10 && !bound(&b, "p"); i++)
         loop_run_once(b.loop, 0);
     print_message("created to bound in %lld us\n", (long long)(mono_now().ns - start.ns) / 1000);
     assert_true(bound(&b, "p"));
-    json_decref(make(&b, "pods", "{'apiVersion':'v1','kind':'Pod','metadata':{'name':'big','namespace':'default'},'spec':{'containers':[{'name':'c',"
-                                 "'image':'i','resources':{'requests':{'cpu':'64'}}}]}}"));
+    json_decref(make(&b, "pods",
+                     "{'apiVersion':'v1','kind':'Pod','metadata':{'name':'big','namespace':'"
+                     "default'},'spec':{'containers':[{'name':'c',"
+                     "'image':'i','resources':{'requests':{'cpu':'64'}}}]}}"));
     bench_run(&b);
     p = cluster_get(b.cluster, "pods", "default", "big");
-    assert_string_equal(json_text_at(condition_get(json_at(p, "status", "conditions", NULL), "PodScheduled"), "message", NULL),
-                        "0/1 nodes are available: 1 Insufficient cpu.");
+    assert_string_equal(
+        json_text_at(condition_get(json_at(p, "status", "conditions", NULL), "PodScheduled"),
+                     "message", NULL),
+        "0/1 nodes are available: 1 Insufficient cpu.");
     json_decref(p);
     bench_fini(&b);
 }
@@ -148,7 +164,9 @@ TEST(deployment_scales_and_goes)
     bench_init(&b);
     ready_node(&b, "n1");
     json_decref(make(&b, "deployments.apps",
-                     "{'apiVersion':'apps/v1','kind':'Deployment','metadata':{'name':'d','namespace':'default'},'spec':{'replicas':3,'selector':"
+                     "{'apiVersion':'apps/"
+                     "v1','kind':'Deployment','metadata':{'name':'d','namespace':'default'},'spec':"
+                     "{'replicas':3,'selector':"
                      "{'matchLabels':{'a':'b'}},'template':" TEMPLATE "}}"));
     bench_run(&b);
     assert_int_equal(count(&b, "replicasets.apps", "default"), 1);
@@ -170,7 +188,8 @@ TEST(namespace_goes_with_its_contents)
     struct cluster_delete opt = {.grace_s = -1};
 
     bench_init(&b);
-    json_decref(make(&b, "namespaces", "{'apiVersion':'v1','kind':'Namespace','metadata':{'name':'t'}}"));
+    json_decref(
+        make(&b, "namespaces", "{'apiVersion':'v1','kind':'Namespace','metadata':{'name':'t'}}"));
     bench_run(&b);
     assert_int_equal(count(&b, "serviceaccounts", "t"), 1);
     assert_int_equal(count(&b, "configmaps", "t"), 1);
@@ -187,7 +206,9 @@ TEST(service_gets_its_slice)
     json_t *s;
 
     bench_init(&b);
-    s = make(&b, "services", "{'apiVersion':'v1','kind':'Service','metadata':{'name':'s','namespace':'default'},'spec':{'selector':{'a':'b'},'ports':[{'port':80}]}}");
+    s = make(&b, "services",
+             "{'apiVersion':'v1','kind':'Service','metadata':{'name':'s','namespace':'default'},'"
+             "spec':{'selector':{'a':'b'},'ports':[{'port':80}]}}");
     bench_run(&b);
     assert_int_equal(count(&b, "endpointslices.discovery.k8s.io", "default"), 2);
     json_decref(s);

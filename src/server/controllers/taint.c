@@ -8,9 +8,8 @@ static bool has_no_execute(const json_t *node)
 {
     const json_t *t;
 
-    json_each(json_at(node, "spec", "taints", NULL), i, t)
-        if (streq(json_text_or(t, "effect", ""), "NoExecute"))
-            return true;
+    json_each(json_at(node, "spec", "taints", NULL), i,
+              t) if (streq(json_text_or(t, "effect", ""), "NoExecute")) return true;
     return false;
 }
 
@@ -22,9 +21,8 @@ static void on_node(struct controller *c, enum cluster_change what, const json_t
     if (what == CLUSTER_DELETED || !has_no_execute(node))
         return;
     all = cluster_list(c->env->cluster, "pods", NULL);
-    json_each(all, i, p)
-        if (streq(json_text_at(p, "spec", "nodeName", NULL), meta_name(node)))
-            enqueue_self(c, what, p);
+    json_each(all, i, p) if (streq(json_text_at(p, "spec", "nodeName", NULL), meta_name(node)))
+        enqueue_self(c, what, p);
     json_decref(all);
 }
 
@@ -52,7 +50,8 @@ static enum queue_verdict reconcile(struct controller *c, const char *key)
     pod = cluster_get(c->env->cluster, "pods", ns, name);
     if (!pod || meta_deleting(pod) || pod_finished(pod))
         return QUEUE_DONE;
-    node = cluster_get(c->env->cluster, "nodes", "", strna(json_text_at(pod, "spec", "nodeName", NULL)));
+    node = cluster_get(c->env->cluster, "nodes", "",
+                       strna(json_text_at(pod, "spec", "nodeName", NULL)));
     left = node ? pod_eviction_in(pod, node, wall_now().ns / NSEC_PER_SEC) : -1;
     if (left < 0)
         return QUEUE_DONE;
@@ -61,7 +60,8 @@ static enum queue_verdict reconcile(struct controller *c, const char *key)
         return QUEUE_DONE;
     }
     text = xasprintf("Marking for deletion Pod %s", key);
-    event_write(c->env, pod, "v1", "Pod", "taint-eviction-controller", "Normal", "TaintManagerEviction", text);
+    event_write(c->env, pod, "v1", "Pod", "taint-eviction-controller", "Normal",
+                "TaintManagerEviction", text);
     opt.uid = meta_uid(pod);
     return settle(c, key, cluster_remove(c->env->cluster, "pods", ns, name, &opt, &err), &err);
 }

@@ -4,7 +4,8 @@
 
 static void on_secret(struct controller *c, enum cluster_change what, const json_t *o)
 {
-    if (what != CLUSTER_DELETED && streq(json_text_or(o, "type", ""), "bootstrap.kubernetes.io/token") &&
+    if (what != CLUSTER_DELETED &&
+        streq(json_text_or(o, "type", ""), "bootstrap.kubernetes.io/token") &&
         streq(meta_namespace(o), "kube-system"))
         queue_add(&c->queue, meta_name(o));
 }
@@ -16,7 +17,9 @@ static struct wall expiration(const json_t *secret)
     struct buf b;
 
     buf_init(&b, 256);
-    if (buf_add_base64_decoded(&b, str_of(strna(json_text_at(secret, "data", "expiration", NULL)))) == 0 && b.n)
+    if (buf_add_base64_decoded(
+            &b, str_of(strna(json_text_at(secret, "data", "expiration", NULL)))) == 0 &&
+        b.n)
         (void)wall_parse(buf_str(&b), &t);
     buf_fini(&b);
     return t;
@@ -36,7 +39,8 @@ static enum queue_verdict reconcile(struct controller *c, const char *key)
         queue_add_after(&c->queue, key, left_ms < 3600000 ? left_ms + 1 : 3600000);
         return QUEUE_DONE;
     }
-    return settle(c, key, cluster_remove(c->env->cluster, "secrets", "kube-system", key, &opt, &err), &err);
+    return settle(c, key,
+                  cluster_remove(c->env->cluster, "secrets", "kube-system", key, &opt, &err), &err);
 }
 
 const struct controller_def token_cleaner_controller = {

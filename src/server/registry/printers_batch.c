@@ -25,13 +25,17 @@ static const char *job_state(const json_t *o)
 
 void print_jobs(const json_t *o, json_t *cells)
 {
-    const json_t *completions = json_at(o, "spec", "completions", NULL), *status = json_object_get(o, "status");
-    struct wall start = json_wall(json_object_get(status, "startTime")), end = json_wall(json_object_get(status, "completionTime"));
-    int64_t done = json_int_or(status, "succeeded", 0), parallel = json_int_or(json_object_get(o, "spec"), "parallelism", 0);
+    const json_t *completions = json_at(o, "spec", "completions", NULL),
+                 *status = json_object_get(o, "status");
+    struct wall start = json_wall(json_object_get(status, "startTime")),
+                end = json_wall(json_object_get(status, "completionTime"));
+    int64_t done = json_int_or(status, "succeeded", 0),
+            parallel = json_int_or(json_object_get(o, "spec"), "parallelism", 0);
     char text[64], duration[WALL_TEXT] = "";
 
     if (json_is_integer(completions))
-        (void)snprintf(text, sizeof text, "%lld/%lld", (long long)done, (long long)json_integer_value(completions));
+        (void)snprintf(text, sizeof text, "%lld/%lld", (long long)done,
+                       (long long)json_integer_value(completions));
     else if (parallel > 1)
         (void)snprintf(text, sizeof text, "%lld/1 of %lld", (long long)done, (long long)parallel);
     else

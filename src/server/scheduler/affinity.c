@@ -19,20 +19,19 @@ static bool term_means(const json_t *term, const char *own_ns, const char *ns, c
 {
     const json_t *list = json_object_get(term, "namespaces"), *v;
     const json_t *by_label = json_object_get(term, "namespaceSelector");
-    /* Namespaces' labels are not in the snapshot: an empty selector means all, as upstream; any other
-     * selector is taken as matching the namespaces listed only. */
+    /* Namespaces' labels are not in the snapshot: an empty selector means all, as upstream; any
+     * other selector is taken as matching the namespaces listed only. */
     bool in = json_is_object(by_label) && json_object_size(by_label) == 0;
 
     if (!in && json_array_size(list) == 0 && !json_is_object(by_label))
         in = streq(own_ns, ns);
-    json_each(list, i, v)
-        in = in || streq(json_string_value(v), ns);
+    json_each(list, i, v) in = in || streq(json_string_value(v), ns);
     return in && selector_matches(json_object_get(term, "labelSelector"), labels);
 }
 
 /* Pods in the topology domain of n that the term means. */
-static size_t count_in_domain(const struct snapshot *s, const struct sched_node *n, const json_t *term,
-                              const char *own_ns)
+static size_t count_in_domain(const struct snapshot *s, const struct sched_node *n,
+                              const json_t *term, const char *own_ns)
 {
     const char *key = json_text_at(term, "topologyKey", NULL);
     struct map_entry *e;
@@ -42,7 +41,8 @@ static size_t count_in_domain(const struct snapshot *s, const struct sched_node 
         const struct sched_pod *q = e->value;
         const struct sched_node *at = map_get(&s->nodes, q->node);
 
-        if (at && at->object && same_topology(n, at, key) && term_means(term, own_ns, q->ns, q->labels))
+        if (at && at->object && same_topology(n, at, key) &&
+            term_means(term, own_ns, q->ns, q->labels))
             found++;
     }
     return found;
@@ -99,10 +99,9 @@ static bool existing_anti(const struct snapshot *s, const struct sched_node *n,
 
         if (!at || !at->object)
             continue;
-        json_each(q->anti, i, term)
-            if (same_topology(n, at, json_text_at(term, "topologyKey", NULL)) &&
-                term_means(term, q->ns, p->facts->ns, p->facts->labels))
-                return false;
+        json_each(q->anti, i,
+                  term) if (same_topology(n, at, json_text_at(term, "topologyKey", NULL)) &&
+                            term_means(term, q->ns, p->facts->ns, p->facts->labels)) return false;
     }
     return true;
 }
@@ -133,8 +132,8 @@ static void spread_counts(const struct snapshot *s, const struct sched_node *n, 
     json_decref(term);
 }
 
-static bool spread_fits(const struct snapshot *s, const struct sched_node *n, const struct placement *p,
-                        struct reasons *r)
+static bool spread_fits(const struct snapshot *s, const struct sched_node *n,
+                        const struct placement *p, struct reasons *r)
 {
     const json_t *c;
 
@@ -145,7 +144,8 @@ static bool spread_fits(const struct snapshot *s, const struct sched_node *n, co
         if (!streq(json_text_or(c, "whenUnsatisfiable", "DoNotSchedule"), "DoNotSchedule"))
             continue;
         if (!node_label(n, json_text_at(c, "topologyKey", NULL))) {
-            reasons_add(r, "node(s) didn't match pod topology spread constraints (missing required label)");
+            reasons_add(
+                r, "node(s) didn't match pod topology spread constraints (missing required label)");
             return false;
         }
         spread_counts(s, n, c, p, &here, &least);
@@ -183,7 +183,8 @@ bool affinity_fits(const struct snapshot *s, const struct sched_node *n, const s
     return true;
 }
 
-int64_t affinity_score(const struct snapshot *s, const struct sched_node *n, const struct placement *p)
+int64_t affinity_score(const struct snapshot *s, const struct sched_node *n,
+                       const struct placement *p)
 {
     static const struct {
         const char *kind;
@@ -194,9 +195,10 @@ int64_t affinity_score(const struct snapshot *s, const struct sched_node *n, con
 
     for (size_t k = 0; k < 2; k++)
         json_each(json_at(p->spec, "affinity", kinds[k].kind,
-                          "preferredDuringSchedulingIgnoredDuringExecution", NULL), i, w)
-            score += kinds[k].sign * json_int_or(w, "weight", 1) *
-                     (int64_t)count_in_domain(s, n, json_object_get(w, "podAffinityTerm"), p->facts->ns);
+                          "preferredDuringSchedulingIgnoredDuringExecution", NULL),
+                  i, w) score +=
+            kinds[k].sign * json_int_or(w, "weight", 1) *
+            (int64_t)count_in_domain(s, n, json_object_get(w, "podAffinityTerm"), p->facts->ns);
     json_each(json_object_get(p->spec, "topologySpreadConstraints"), m, c)
     {
         int64_t here, least;

@@ -145,7 +145,8 @@ static bool resources_fit(const struct sched_node *n, const struct sched_pod *p,
         ok = false;
     }
     while ((e = map_next(&p->req.other, &it))) {
-        const int64_t *used = map_get(&n->used.other, e->key), *alloc = map_get(&n->alloc.other, e->key);
+        const int64_t *used = map_get(&n->used.other, e->key),
+                      *alloc = map_get(&n->alloc.other, e->key);
         int64_t want = *(int64_t *)e->value;
         char *text;
 

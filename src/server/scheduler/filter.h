@@ -24,7 +24,8 @@ bool node_fits(const struct snapshot *s, const struct sched_node *n, const struc
 bool affinity_fits(const struct snapshot *s, const struct sched_node *n, const struct placement *p,
                    struct reasons *r);
 /* How well soft pod affinity and spread are served on this node; more is better. */
-int64_t affinity_score(const struct snapshot *s, const struct sched_node *n, const struct placement *p);
+int64_t affinity_score(const struct snapshot *s, const struct sched_node *n,
+                       const struct placement *p);
 /* score.c: 0..100 and more; the higher the better. */
 int64_t node_score(const struct snapshot *s, const struct sched_node *n, const struct placement *p);
 /* The best node's name (borrowed from s), or NULL with *ret_message owned. */

@@ -11,7 +11,8 @@
 struct scheduler {
     struct env *env;
     struct snapshot snapshot;
-    struct map waiting; /* pods that fit nowhere: key -> NULL-free marker; retried when something changes */
+    struct map waiting; /* pods that fit nowhere: key -> NULL-free marker; retried when something
+                           changes */
     struct queue queue;
 };
 
@@ -50,16 +51,19 @@ static void retry_waiting(struct scheduler *s)
 
 static bool ours(const json_t *pod)
 {
-    const char *name = json_text_at(pod, "spec", "schedulerName", NULL), *node = json_text_at(pod, "spec", "nodeName", NULL);
+    const char *name = json_text_at(pod, "spec", "schedulerName", NULL),
+               *node = json_text_at(pod, "spec", "nodeName", NULL);
 
-    return (!node || !*node) && !pod_finished(pod) && !meta_deleting(pod) && streq(name ? name : COMPONENT, COMPONENT) &&
+    return (!node || !*node) && !pod_finished(pod) && !meta_deleting(pod) &&
+           streq(name ? name : COMPONENT, COMPONENT) &&
            json_array_size(json_at(pod, "spec", "schedulingGates", NULL)) == 0;
 }
 
 static void pod_change(struct scheduler *s, enum cluster_change what, const json_t *pod)
 {
     char *key = meta_key(pod);
-    bool held = map_has(&s->snapshot.pods, key), assigned = *strna(json_text_at(pod, "spec", "nodeName", NULL));
+    bool held = map_has(&s->snapshot.pods, key),
+         assigned = *strna(json_text_at(pod, "spec", "nodeName", NULL));
 
     if (what == CLUSTER_DELETED) {
         snapshot_remove_pod(&s->snapshot, key);
@@ -78,7 +82,8 @@ static void pod_change(struct scheduler *s, enum cluster_change what, const json
 
 static bool node_differs(const struct sched_node *n, const json_t *node)
 {
-    json_t *labels = json_at(node, "metadata", "labels", NULL), *taints = json_at(node, "spec", "taints", NULL);
+    json_t *labels = json_at(node, "metadata", "labels", NULL),
+           *taints = json_at(node, "spec", "taints", NULL);
     struct snapshot other;
     struct sched_node *fresh;
     bool differs;
@@ -91,20 +96,23 @@ static bool node_differs(const struct sched_node *n, const json_t *node)
     snapshot_init(&other);
     snapshot_set_node(&other, node);
     fresh = map_get(&other.nodes, meta_name(node));
-    differs = fresh->alloc.cpu_milli != n->alloc.cpu_milli || fresh->alloc.memory != n->alloc.memory ||
-              fresh->alloc.pods != n->alloc.pods || fresh->alloc.ephemeral != n->alloc.ephemeral ||
+    differs = fresh->alloc.cpu_milli != n->alloc.cpu_milli ||
+              fresh->alloc.memory != n->alloc.memory || fresh->alloc.pods != n->alloc.pods ||
+              fresh->alloc.ephemeral != n->alloc.ephemeral ||
               fresh->alloc.other.n != n->alloc.other.n;
     snapshot_fini(&other);
     return differs;
 }
 
-void scheduler_change(struct scheduler *s, const char *resource, enum cluster_change what, const json_t *object)
+void scheduler_change(struct scheduler *s, const char *resource, enum cluster_change what,
+                      const json_t *object)
 {
     if (streq(resource, "pods")) {
         pod_change(s, what, object);
     } else if (streq(resource, "nodes") && what == CLUSTER_DELETED) {
         snapshot_remove_node(&s->snapshot, meta_name(object));
-    } else if (streq(resource, "nodes") && node_differs(map_get(&s->snapshot.nodes, meta_name(object)), object)) {
+    } else if (streq(resource, "nodes") &&
+               node_differs(map_get(&s->snapshot.nodes, meta_name(object)), object)) {
         snapshot_set_node(&s->snapshot, object);
         retry_waiting(s);
     }
@@ -115,18 +123,20 @@ static void refuse(struct scheduler *s, const char *key, const json_t *pod, cons
     cleanup_json json_t *o = json_deep_copy(pod);
 
     (void)map_set(&s->waiting, key, s);
-    if (!condition_set(json_array_need(json_object_need(o, "status"), "conditions"), "PodScheduled", "False", "Unschedulable",
-                       message))
+    if (!condition_set(json_array_need(json_object_need(o, "status"), "conditions"), "PodScheduled",
+                       "False", "Unschedulable", message))
         return;
     (void)cluster_update(s->env->cluster, "pods", "status", o, NULL);
     event_write(s->env, pod, "v1", "Pod", COMPONENT, "Warning", "FailedScheduling", message);
 }
 
-static enum queue_verdict bind(struct scheduler *s, const char *key, const json_t *pod, const char *node)
+static enum queue_verdict bind(struct scheduler *s, const char *key, const json_t *pod,
+                               const char *node)
 {
-    cleanup_json json_t *o = json_pack("{s:s,s:s,s:{s:s,s:s,s:s},s:{s:s,s:s,s:s}}", "apiVersion", "v1", "kind", "Binding",
-                                       "metadata", "name", meta_name(pod), "namespace", meta_namespace(pod), "uid",
-                                       meta_uid(pod), "target", "apiVersion", "v1", "kind", "Node", "name", node);
+    cleanup_json json_t *o =
+        json_pack("{s:s,s:s,s:{s:s,s:s,s:s},s:{s:s,s:s,s:s}}", "apiVersion", "v1", "kind",
+                  "Binding", "metadata", "name", meta_name(pod), "namespace", meta_namespace(pod),
+                  "uid", meta_uid(pod), "target", "apiVersion", "v1", "kind", "Node", "name", node);
     cleanup_free char *name = xstrdup(node), *text = NULL;
     cleanup_error struct error *err = NULL;
     int rc = cluster_update(s->env->cluster, "pods", "binding", o, &err);
@@ -134,7 +144,8 @@ static enum queue_verdict bind(struct scheduler *s, const char *key, const json_
     if (rc == -ENOENT)
         return QUEUE_DONE;
     if (rc < 0) {
-        log_warn("server", "pod not bound", "pod", key, "node", name, "error", error_message(err), NULL);
+        log_warn("server", "pod not bound", "pod", key, "node", name, "error", error_message(err),
+                 NULL);
         return QUEUE_RETRY;
     }
     snapshot_set_pod(&s->snapshot, pod, name);

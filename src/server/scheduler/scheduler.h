@@ -1,7 +1,7 @@
 /*
- * Places pods that have no node and are ours (schedulerName "default-scheduler"): filters, then scores,
- * then a binding. Keeps its own small projection of nodes and assigned pods. No preemption. Started by
- * controllers_start.
+ * Places pods that have no node and are ours (schedulerName "default-scheduler"): filters, then
+ * scores, then a binding. Keeps its own small projection of nodes and assigned pods. No preemption.
+ * Started by controllers_start.
  */
 #pragma once
 #include "server/controllers/cluster.h"
@@ -9,4 +9,5 @@ struct env;
 struct scheduler;
 struct scheduler *scheduler_new(struct env *env);
 void scheduler_free(struct scheduler *s); /* NULL accepted */
-void scheduler_change(struct scheduler *s, const char *resource, enum cluster_change what, const json_t *object);
+void scheduler_change(struct scheduler *s, const char *resource, enum cluster_change what,
+                      const json_t *object);

@@ -5,15 +5,16 @@
 
 static json_t *node(const char *name, const char *cpu, const char *labels, const char *taints)
 {
-    return json_pack("{s:{s:s,s:o},s:{s:o},s:{s:{s:s,s:s,s:s}}}", "metadata", "name", name, "labels",
-                     json_loads(labels, 0, NULL), "spec", "taints", json_loads(taints, 0, NULL),
-                     "status", "allocatable", "cpu", cpu, "memory", "1Gi", "pods", "3");
+    return json_pack("{s:{s:s,s:o},s:{s:o},s:{s:{s:s,s:s,s:s}}}", "metadata", "name", name,
+                     "labels", json_loads(labels, 0, NULL), "spec", "taints",
+                     json_loads(taints, 0, NULL), "status", "allocatable", "cpu", cpu, "memory",
+                     "1Gi", "pods", "3");
 }
 
 static json_t *pod(const char *name, const char *spec, const char *labels)
 {
-    return json_pack("{s:{s:s,s:s,s:o},s:o}", "metadata", "namespace", "default", "name", name, "labels",
-                     json_loads(labels, 0, NULL), "spec", json_loads(spec, 0, NULL));
+    return json_pack("{s:{s:s,s:s,s:o},s:o}", "metadata", "namespace", "default", "name", name,
+                     "labels", json_loads(labels, 0, NULL), "spec", json_loads(spec, 0, NULL));
 }
 
 static void add_node(struct snapshot *s, json_t *n)
@@ -44,7 +45,8 @@ static void expect(struct snapshot *s, json_t *p, const char *want_node, const c
     json_decref(p);
 }
 
-#define C(cpu) "{\"containers\":[{\"name\":\"c\",\"resources\":{\"requests\":{\"cpu\":\"" cpu "\"}}}]}"
+#define C(cpu)                                                                                     \
+    "{\"containers\":[{\"name\":\"c\",\"resources\":{\"requests\":{\"cpu\":\"" cpu "\"}}}]}"
 
 TEST(no_nodes)
 {
@@ -61,7 +63,8 @@ TEST(resources_and_message)
 
     snapshot_init(&s);
     add_node(&s, node("a", "1", "{}", "[]"));
-    add_node(&s, node("b", "4", "{}", "[{\"key\":\"k\",\"value\":\"v\",\"effect\":\"NoSchedule\"}]"));
+    add_node(&s,
+             node("b", "4", "{}", "[{\"key\":\"k\",\"value\":\"v\",\"effect\":\"NoSchedule\"}]"));
     expect(&s, pod("p", C("2"), "{}"), NULL,
            "0/2 nodes are available: 1 Insufficient cpu, 1 node(s) had untolerated taint {k: v}.");
     expect(&s, pod("p", C("1"), "{}"), "a", NULL);
@@ -81,8 +84,9 @@ TEST(pods_count_and_ports)
     snapshot_init(&s);
     add_node(&s, node("a", "4", "{}", "[]"));
     add_pod(&s, pod("x", port, "{}"), "a");
-    expect(&s, pod("p", port, "{}"), NULL,
-           "0/1 nodes are available: 1 node(s) didn't have free ports for the requested pod ports.");
+    expect(
+        &s, pod("p", port, "{}"), NULL,
+        "0/1 nodes are available: 1 node(s) didn't have free ports for the requested pod ports.");
     add_pod(&s, pod("y", C("0"), "{}"), "a");
     add_pod(&s, pod("z", C("0"), "{}"), "a");
     expect(&s, pod("p", C("0"), "{}"), NULL, "0/1 nodes are available: 1 Too many pods.");
@@ -91,11 +95,13 @@ TEST(pods_count_and_ports)
 
 TEST(affinity)
 {
-    const char *field = "{\"affinity\":{\"nodeAffinity\":{\"requiredDuringSchedulingIgnoredDuringExecution\":"
-                        "{\"nodeSelectorTerms\":[{\"matchFields\":[{\"key\":\"metadata.name\","
-                        "\"operator\":\"In\",\"values\":[\"b\"]}]}]}}}}";
-    const char *anti = "{\"affinity\":{\"podAntiAffinity\":{\"requiredDuringSchedulingIgnoredDuringExecution\":"
-                       "[{\"topologyKey\":\"h\",\"labelSelector\":{\"matchLabels\":{\"app\":\"w\"}}}]}}}";
+    const char *field =
+        "{\"affinity\":{\"nodeAffinity\":{\"requiredDuringSchedulingIgnoredDuringExecution\":"
+        "{\"nodeSelectorTerms\":[{\"matchFields\":[{\"key\":\"metadata.name\","
+        "\"operator\":\"In\",\"values\":[\"b\"]}]}]}}}}";
+    const char *anti =
+        "{\"affinity\":{\"podAntiAffinity\":{\"requiredDuringSchedulingIgnoredDuringExecution\":"
+        "[{\"topologyKey\":\"h\",\"labelSelector\":{\"matchLabels\":{\"app\":\"w\"}}}]}}}";
     struct snapshot s;
 
     snapshot_init(&s);
@@ -126,10 +132,13 @@ TEST(siblings_spread)
 
 TEST(init_containers_need_the_most)
 {
-    json_t *p = pod("p", "{\"containers\":[{\"resources\":{\"requests\":{\"cpu\":\"1\"}}}],\"initContainers\":["
-                         "{\"resources\":{\"requests\":{\"cpu\":\"3\"}}},"
-                         "{\"restartPolicy\":\"Always\",\"resources\":{\"requests\":{\"cpu\":\"500m\"}}},"
-                         "{\"resources\":{\"requests\":{\"cpu\":\"2800m\"}}}]}", "{}");
+    json_t *p =
+        pod("p",
+            "{\"containers\":[{\"resources\":{\"requests\":{\"cpu\":\"1\"}}}],\"initContainers\":["
+            "{\"resources\":{\"requests\":{\"cpu\":\"3\"}}},"
+            "{\"restartPolicy\":\"Always\",\"resources\":{\"requests\":{\"cpu\":\"500m\"}}},"
+            "{\"resources\":{\"requests\":{\"cpu\":\"2800m\"}}}]}",
+            "{}");
     struct sched_pod *f = sched_pod_new(p);
 
     assert_int_equal(f->req.cpu_milli, 3300);

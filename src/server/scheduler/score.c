@@ -18,9 +18,9 @@ static int64_t preferred_nodes(const struct sched_node *n, const json_t *spec)
     int64_t sum = 0;
 
     json_each(json_at(spec, "affinity", "nodeAffinity",
-                      "preferredDuringSchedulingIgnoredDuringExecution", NULL), i, w)
-        if (node_term_matches(json_object_get(w, "preference"), n->object))
-            sum += json_int_or(w, "weight", 1);
+                      "preferredDuringSchedulingIgnoredDuringExecution", NULL),
+              i, w) if (node_term_matches(json_object_get(w, "preference"), n->object)) sum +=
+        json_int_or(w, "weight", 1);
     return sum;
 }
 
@@ -29,10 +29,9 @@ static int64_t soft_taints(const struct sched_node *n, const json_t *spec)
     const json_t *taint;
     int64_t bad = 0;
 
-    json_each(json_at(n->object, "spec", "taints", NULL), i, taint)
-        if (streq(json_text_at(taint, "effect", NULL), "PreferNoSchedule") &&
-            !tolerations_tolerate(json_object_get(spec, "tolerations"), taint))
-            bad++;
+    json_each(json_at(n->object, "spec", "taints", NULL), i,
+              taint) if (streq(json_text_at(taint, "effect", NULL), "PreferNoSchedule") &&
+                         !tolerations_tolerate(json_object_get(spec, "tolerations"), taint)) bad++;
     return bad;
 }
 
@@ -91,7 +90,8 @@ const char *pick_node(const struct snapshot *s, const json_t *pod, char **ret_me
         best_score = score;
     }
     if (!best)
-        *ret_message = nodes ? reasons_message(&r, nodes) : xstrdup("no nodes available to schedule pods");
+        *ret_message =
+            nodes ? reasons_message(&r, nodes) : xstrdup("no nodes available to schedule pods");
     reasons_fini(&r);
     sched_pod_free(facts);
     return best;

@@ -4,7 +4,7 @@
 #include "server/controllers/meta.h"
 #include <inttypes.h>
 
-#define SCORE_CPU_DEFAULT 100                  /* milli */
+#define SCORE_CPU_DEFAULT 100 /* milli */
 #define SCORE_MEMORY_DEFAULT (200LL << 20)
 
 void sched_resources_fini(struct sched_resources *r)
@@ -64,7 +64,8 @@ static void combine_list(struct sched_resources *r, const json_t *list, enum com
     }
 }
 
-static void combine(struct sched_resources *r, struct sched_resources *with, int64_t sign, enum combine how)
+static void combine(struct sched_resources *r, struct sched_resources *with, int64_t sign,
+                    enum combine how)
 {
     struct map_entry *e;
     size_t it = 0;

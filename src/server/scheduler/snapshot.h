@@ -1,6 +1,7 @@
 /*
- * The scheduler's projection of the cluster: nodes with what is allocatable and used, and the pods on
- * them with the few facts other pods' placement depends on. Labels are references into the objects.
+ * The scheduler's projection of the cluster: nodes with what is allocatable and used, and the pods
+ * on them with the few facts other pods' placement depends on. Labels are references into the
+ * objects.
  */
 #pragma once
 #include "base/map.h"
@@ -13,20 +14,20 @@ struct sched_resources {
 struct sched_pod {
     char *key; /* ns/name */
     char *ns, *node;
-    json_t *labels;    /* may be NULL */
-    json_t *ports;     /* [[protocol, ip, port]...] or NULL */
-    json_t *anti;      /* required anti-affinity terms, or NULL */
+    json_t *labels; /* may be NULL */
+    json_t *ports;  /* [[protocol, ip, port]...] or NULL */
+    json_t *anti;   /* required anti-affinity terms, or NULL */
     bool finished, deleting;
     struct sched_resources req;
     int64_t score_cpu, score_memory; /* requests with upstream's defaults for pods without any */
 };
 struct sched_node {
     char *name;
-    json_t *object;     /* metadata and spec of the Node, and what else the filters read */
-    bool seen;          /* false: pods name it, the Node object is not there */
+    json_t *object; /* metadata and spec of the Node, and what else the filters read */
+    bool seen;      /* false: pods name it, the Node object is not there */
     struct sched_resources alloc, used;
     int64_t score_cpu, score_memory;
-    struct map pods;    /* key -> struct sched_pod * (borrowed) */
+    struct map pods; /* key -> struct sched_pod * (borrowed) */
 };
 struct snapshot {
     struct map nodes; /* name -> struct sched_node * */
