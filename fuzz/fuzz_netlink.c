@@ -1,4 +1,5 @@
-/* Netlink messages as the kernel might send them, torn in every way: decoders must not read past them. */
+/* Netlink messages as the kernel might send them, torn in every way: decoders must not read past
+ * them. */
 #include "net/netlink.h"
 #include "net/nft.h"
 #include "net/rtnl.h"

@@ -14,8 +14,8 @@ static void lease(struct str text)
 
     arena_init(&a, 0);
     buf_init(&b, 65536);
-    if (object_decode_json(&k8s__node__descriptor, text, 0, &a, &n, NULL) == 0 && lease_read(n, &l, NULL) == 0 &&
-        lease_is_complete(&l) && lease_format_patch(&l, &b) == 0 &&
+    if (object_decode_json(&k8s__node__descriptor, text, 0, &a, &n, NULL) == 0 &&
+        lease_read(n, &l, NULL) == 0 && lease_is_complete(&l) && lease_format_patch(&l, &b) == 0 &&
         object_decode_json(&k8s__node__descriptor, buf_str(&b), 0, &a, &n, NULL) == 0)
         (void)lease_read(n, &again, NULL);
     buf_fini(&b);

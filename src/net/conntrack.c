@@ -5,8 +5,13 @@
 #include <linux/netfilter/nfnetlink_conntrack.h>
 
 /* Bits of CTA_FILTER_*_FLAGS, which the kernel's public header leaves out. */
-enum { FILTER_IP_SRC = 1u << 0, FILTER_IP_DST = 1u << 1, FILTER_PROTO = 1u << 3, FILTER_SRC_PORT = 1u << 4,
-       FILTER_DST_PORT = 1u << 5 };
+enum {
+    FILTER_IP_SRC = 1u << 0,
+    FILTER_IP_DST = 1u << 1,
+    FILTER_PROTO = 1u << 3,
+    FILTER_SRC_PORT = 1u << 4,
+    FILTER_DST_PORT = 1u << 5
+};
 
 static void put_address(struct nlmsghdr *h, uint16_t v4, uint16_t v6, const struct ip *a)
 {
@@ -14,7 +19,8 @@ static void put_address(struct nlmsghdr *h, uint16_t v4, uint16_t v6, const stru
         mnl_attr_put(h, a->family == AF_INET6 ? v6 : v4, ip_bytes(a), a->bytes);
 }
 
-static uint32_t put_tuple(struct nlmsghdr *h, uint16_t type, const struct conntrack_filter *f, bool reply)
+static uint32_t put_tuple(struct nlmsghdr *h, uint16_t type, const struct conntrack_filter *f,
+                          bool reply)
 {
     struct nlattr *tuple = mnl_attr_nest_start(h, type), *nest;
     uint32_t flags = FILTER_PROTO;
@@ -32,16 +38,19 @@ static uint32_t put_tuple(struct nlmsghdr *h, uint16_t type, const struct conntr
     mnl_attr_nest_end(h, nest);
     mnl_attr_nest_end(h, tuple);
     if (reply)
-        flags |= (f->reply_src.family ? FILTER_IP_SRC : 0) | (f->reply_src_port ? FILTER_SRC_PORT : 0);
+        flags |=
+            (f->reply_src.family ? FILTER_IP_SRC : 0) | (f->reply_src_port ? FILTER_SRC_PORT : 0);
     else
-        flags |= (f->orig_dst.family ? FILTER_IP_DST : 0) | (f->orig_dst_port ? FILTER_DST_PORT : 0);
+        flags |=
+            (f->orig_dst.family ? FILTER_IP_DST : 0) | (f->orig_dst_port ? FILTER_DST_PORT : 0);
     return flags;
 }
 
 int conntrack_delete(struct netlink *n, const struct conntrack_filter *f, struct error **err)
 {
     struct nfgenmsg *g;
-    struct nlmsghdr *h = netlink_build(n, NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_DELETE, 0, sizeof(*g), &g);
+    struct nlmsghdr *h =
+        netlink_build(n, NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_DELETE, 0, sizeof(*g), &g);
     struct nlattr *nest;
     uint32_t orig, reply;
     char text[IP_TEXT];
@@ -58,5 +67,6 @@ int conntrack_delete(struct netlink *n, const struct conntrack_filter *f, struct
     int r = netlink_request(n, NULL, "delete");
     if (r == 0 || r == -ENOENT)
         return 0;
-    return error_set_errno(err, -r, "delete connection tracking entries to %s port %u", text, f->orig_dst_port);
+    return error_set_errno(err, -r, "delete connection tracking entries to %s port %u", text,
+                           f->orig_dst_port);
 }

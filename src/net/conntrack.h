@@ -1,6 +1,6 @@
 /*
- * Removing connection tracking entries by a filter the kernel applies: the table is never dumped. Needs Linux 6.10 or so;
- * older kernels answer EOPNOTSUPP, and nothing is removed.
+ * Removing connection tracking entries by a filter the kernel applies: the table is never dumped.
+ * Needs Linux 6.10 or so; older kernels answer EOPNOTSUPP, and nothing is removed.
  */
 #pragma once
 #include "net/netlink.h"

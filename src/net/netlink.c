@@ -20,7 +20,8 @@ int netlink_open(int protocol, int netns_fd, struct netlink **ret, struct error 
     struct sockaddr_nl a = {.nl_family = AF_NETLINK};
     socklen_t an = sizeof(a);
     int one = 1, size = 1 << 20;
-    cleanup_close int fd = netns_socket(netns_fd, AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol, err);
+    cleanup_close int fd =
+        netns_socket(netns_fd, AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol, err);
 
     if (fd < 0)
         return fd;
@@ -29,7 +30,8 @@ int netlink_open(int protocol, int netns_fd, struct netlink **ret, struct error 
     (void)setsockopt(fd, SOL_NETLINK, NETLINK_CAP_ACK, &one, sizeof(one));
     (void)setsockopt(fd, SOL_NETLINK, NETLINK_GET_STRICT_CHK, &one, sizeof(one));
     (void)setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size));
-    if (bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0 || getsockname(fd, (struct sockaddr *)&a, &an) < 0)
+    if (bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0 ||
+        getsockname(fd, (struct sockaddr *)&a, &an) < 0)
         return error_set_errno(err, errno, "bind netlink socket");
     struct netlink *n = xcalloc(1, sizeof(*n));
     n->fd = TAKE_FD(fd);
@@ -57,7 +59,8 @@ int netlink_fd(const struct netlink *n)
     return n->fd;
 }
 
-struct nlmsghdr *netlink_build(struct netlink *n, uint16_t type, uint16_t flags, size_t extra, void *ret_extra)
+struct nlmsghdr *netlink_build(struct netlink *n, uint16_t type, uint16_t flags, size_t extra,
+                               void *ret_extra)
 {
     struct nlmsghdr *h = mnl_nlmsg_put_header(n->out);
 
@@ -75,7 +78,8 @@ static int netlink_send(struct netlink *n, struct error **err, const char *what)
     ssize_t sent;
 
     do
-        sent = sendto(n->fd, n->built, n->built->nlmsg_len, 0, (struct sockaddr *)&kernel, sizeof(kernel));
+        sent = sendto(n->fd, n->built, n->built->nlmsg_len, 0, (struct sockaddr *)&kernel,
+                      sizeof(kernel));
     while (sent < 0 && errno == EINTR);
     return sent < 0 ? error_set_errno(err, errno, "%s", what) : 0;
 }
@@ -86,7 +90,8 @@ static int netlink_receive(struct netlink *n, size_t *ret, struct error **err, c
 
     for (;;) {
         struct iovec iov = {n->in, sizeof(n->in)};
-        struct msghdr m = {.msg_name = &from, .msg_namelen = sizeof(from), .msg_iov = &iov, .msg_iovlen = 1};
+        struct msghdr m = {
+            .msg_name = &from, .msg_namelen = sizeof(from), .msg_iov = &iov, .msg_iovlen = 1};
         struct pollfd p = {.fd = n->fd, .events = POLLIN};
         int r = poll(&p, 1, NETLINK_TIMEOUT_MS);
         if (r == 0)
@@ -118,13 +123,15 @@ static void extended_text(const struct nlmsghdr *h, char *out, size_t size)
     if (!(h->nlmsg_flags & NLM_F_ACK_TLVS))
         return;
     if (!(h->nlmsg_flags & NLM_F_CAPPED)) {
-        if (e->msg.nlmsg_len < sizeof(struct nlmsghdr) || e->msg.nlmsg_len > mnl_nlmsg_get_payload_len(h))
+        if (e->msg.nlmsg_len < sizeof(struct nlmsghdr) ||
+            e->msg.nlmsg_len > mnl_nlmsg_get_payload_len(h))
             return;
         skip += MNL_ALIGN(e->msg.nlmsg_len) - sizeof(struct nlmsghdr);
     }
     if (skip > mnl_nlmsg_get_payload_len(h))
         return;
-    mnl_attr_for_each(a, h, skip) {
+    mnl_attr_for_each(a, h, skip)
+    {
         if (mnl_attr_get_type(a) == NLMSGERR_ATTR_MSG)
             netlink_attr_text(a, out, size);
     }
@@ -146,8 +153,8 @@ static int acknowledged(const struct nlmsghdr *h, struct error **err, const char
 }
 
 /* Walks answers until the acknowledgement, the end of the dump or fn's non-zero. */
-static int netlink_answers(struct netlink *n, bool query, netlink_message_fn fn, void *arg, struct error **err,
-                           const char *what)
+static int netlink_answers(struct netlink *n, bool query, netlink_message_fn fn, void *arg,
+                           struct error **err, const char *what)
 {
     uint32_t seq = n->built->nlmsg_seq;
     bool dump = (n->built->nlmsg_flags & NLM_F_DUMP) == NLM_F_DUMP, interrupted = false;
@@ -159,7 +166,8 @@ static int netlink_answers(struct netlink *n, bool query, netlink_message_fn fn,
         if (r < 0)
             return r;
         left = (int)got;
-        for (struct nlmsghdr *h = (void *)n->in; mnl_nlmsg_ok(h, left); h = mnl_nlmsg_next(h, &left)) {
+        for (struct nlmsghdr *h = (void *)n->in; mnl_nlmsg_ok(h, left);
+             h = mnl_nlmsg_next(h, &left)) {
             if (h->nlmsg_seq != seq)
                 continue;
             interrupted |= (h->nlmsg_flags & NLM_F_DUMP_INTR) != 0;
@@ -194,7 +202,8 @@ int netlink_request(struct netlink *n, struct error **err, const char *what, ...
     return r < 0 ? r : netlink_answers(n, false, NULL, NULL, err, strna(text));
 }
 
-int netlink_query(struct netlink *n, netlink_message_fn fn, void *arg, struct error **err, const char *what, ...)
+int netlink_query(struct netlink *n, netlink_message_fn fn, void *arg, struct error **err,
+                  const char *what, ...)
 {
     cleanup_free char *text = NULL;
     va_list ap;

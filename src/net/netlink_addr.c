@@ -47,7 +47,8 @@ int ipnet_parse(struct str s, struct ipnet *ret)
     int64_t v;
 
     if (!bits.p || ip_parse(address, &n.ip) < 0 ||
-        str_to_i64(bits, 0, (int64_t)ip_bytes(&n.ip) * 8, &v) < 0 || (bits.n > 1 && bits.p[0] == '0'))
+        str_to_i64(bits, 0, (int64_t)ip_bytes(&n.ip) * 8, &v) < 0 ||
+        (bits.n > 1 && bits.p[0] == '0'))
         return -EINVAL;
     n.bits = (uint8_t)v;
     *ret = n;

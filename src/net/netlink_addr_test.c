@@ -4,7 +4,8 @@
 TEST(parse_and_print)
 {
     static const char *good[] = {"10.0.0.1", "0.0.0.0", "255.255.255.255", "::1", "fd00::12:34"};
-    static const char *bad[] = {"", "10.0.0", "10.0.0.256", "10.0.0.01", "fe80::1%eth0", "a", "1.2.3.4/5"};
+    static const char *bad[] = {"",  "10.0.0",   "10.0.0.256", "10.0.0.01", "fe80::1%eth0",
+                                "a", "1.2.3.4/5"};
     struct ip a;
     char text[IP_TEXT];
 
@@ -19,7 +20,8 @@ TEST(parse_and_print)
 
 TEST(prefixes)
 {
-    static const char *bad[] = {"10.0.0.0", "10.0.0.0/33", "10.0.0.0/", "10.0.0.0/-1", "::/129", "10.0.0.0/08"};
+    static const char *bad[] = {"10.0.0.0",    "10.0.0.0/33", "10.0.0.0/",
+                                "10.0.0.0/-1", "::/129",      "10.0.0.0/08"};
     struct ipnet n, m;
     struct ip a;
     char text[IPNET_TEXT];

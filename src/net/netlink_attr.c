@@ -29,7 +29,8 @@ int netlink_parse(const struct nlmsghdr *h, size_t extra, const struct nlattr **
         memset(table, 0, ((size_t)max + 1) * sizeof(*table));
         return -EINVAL;
     }
-    return parse_list((const char *)mnl_nlmsg_get_payload(h) + skip, n > skip ? n - skip : 0, table, max);
+    return parse_list((const char *)mnl_nlmsg_get_payload(h) + skip, n > skip ? n - skip : 0, table,
+                      max);
 }
 
 int netlink_parse_nested(const struct nlattr *nest, const struct nlattr **table, uint16_t max)

@@ -21,7 +21,8 @@ static void on_monitor_readable(struct loop_io *io, unsigned events)
     for (int i = 0; i < MONITOR_TURN; i++) {
         struct sockaddr_nl from = {0};
         socklen_t fn = sizeof(from);
-        ssize_t got = recvfrom(m->fd, m->in, sizeof(m->in), MSG_DONTWAIT, (struct sockaddr *)&from, &fn);
+        ssize_t got =
+            recvfrom(m->fd, m->in, sizeof(m->in), MSG_DONTWAIT, (struct sockaddr *)&from, &fn);
         if (got < 0 && errno == ENOBUFS) {
             m->fn(NULL, m->arg);
             continue;
@@ -31,13 +32,15 @@ static void on_monitor_readable(struct loop_io *io, unsigned events)
         if (from.nl_pid != 0)
             continue;
         int left = (int)got;
-        for (struct nlmsghdr *h = (void *)m->in; mnl_nlmsg_ok(h, left); h = mnl_nlmsg_next(h, &left))
+        for (struct nlmsghdr *h = (void *)m->in; mnl_nlmsg_ok(h, left);
+             h = mnl_nlmsg_next(h, &left))
             m->fn(h, m->arg);
     }
 }
 
-int netlink_monitor_start(struct loop *l, int protocol, int netns_fd, const unsigned *groups, size_t groups_n,
-                          netlink_event_fn fn, void *arg, struct netlink_monitor **ret, struct error **err)
+int netlink_monitor_start(struct loop *l, int protocol, int netns_fd, const unsigned *groups,
+                          size_t groups_n, netlink_event_fn fn, void *arg,
+                          struct netlink_monitor **ret, struct error **err)
 {
     struct sockaddr_nl a = {.nl_family = AF_NETLINK};
     int size = 1 << 20;

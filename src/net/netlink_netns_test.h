@@ -1,4 +1,5 @@
-/* For tests that need a network namespace of their own: enters a new one, or ends the program with 77 (skipped). */
+/* For tests that need a network namespace of their own: enters a new one, or ends the program with
+ * 77 (skipped). */
 #pragma once
 #include <errno.h>
 #include <fcntl.h>
@@ -10,7 +11,8 @@
 static inline void test_enter_netns(void)
 {
     if (unshare(CLONE_NEWNET) < 0) {
-        (void)fprintf(stderr, "skipped: a network namespace cannot be made here: %s\n", strerror(errno));
+        (void)fprintf(stderr, "skipped: a network namespace cannot be made here: %s\n",
+                      strerror(errno));
         exit(77);
     }
 }

@@ -14,14 +14,16 @@ int nft_open(int netns_fd, struct nft **ret, struct error **err)
     socklen_t an = sizeof(a);
     int one = 1, size = 1 << 20;
     struct netlink *query;
-    cleanup_close int fd = netns_socket(netns_fd, AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_NETFILTER, err);
+    cleanup_close int fd =
+        netns_socket(netns_fd, AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_NETFILTER, err);
 
     if (fd < 0)
         return error_wrap(err, "nf_tables");
     (void)setsockopt(fd, SOL_NETLINK, NETLINK_EXT_ACK, &one, sizeof(one));
     (void)setsockopt(fd, SOL_NETLINK, NETLINK_CAP_ACK, &one, sizeof(one));
     (void)setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size));
-    if (bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0 || getsockname(fd, (struct sockaddr *)&a, &an) < 0)
+    if (bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0 ||
+        getsockname(fd, (struct sockaddr *)&a, &an) < 0)
         return error_set_errno(err, errno, "nf_tables: bind netlink socket");
     int r = netlink_open(NETLINK_NETFILTER, netns_fd, &query, err);
     if (r < 0)
@@ -103,7 +105,8 @@ static void batch_room(struct nft_batch *b, size_t n)
     b->p = xrealloc(b->p, b->cap);
 }
 
-static struct nlmsghdr *header(struct nft_batch *b, uint16_t type, uint16_t flags, uint8_t family, uint16_t resource)
+static struct nlmsghdr *header(struct nft_batch *b, uint16_t type, uint16_t flags, uint8_t family,
+                               uint16_t resource)
 {
     struct nlmsghdr *h;
     struct nfgenmsg *g;
@@ -170,7 +173,8 @@ static void read_extended(const struct nlmsghdr *h, struct refusal *r)
         skip += MNL_ALIGN(e->msg.nlmsg_len) - sizeof(struct nlmsghdr);
     if (skip > mnl_nlmsg_get_payload_len(h))
         return;
-    mnl_attr_for_each(a, h, skip) {
+    mnl_attr_for_each(a, h, skip)
+    {
         if (mnl_attr_get_type(a) == NLMSGERR_ATTR_MSG)
             netlink_attr_text(a, r->text, sizeof(r->text));
         else if (mnl_attr_get_type(a) == NLMSGERR_ATTR_OFFS)
@@ -182,7 +186,8 @@ static void read_answers(const char *p, size_t n, uint32_t last, struct refusal 
 {
     int left = (int)n;
 
-    for (const struct nlmsghdr *h = (const void *)p; mnl_nlmsg_ok(h, left); h = mnl_nlmsg_next(h, &left)) {
+    for (const struct nlmsghdr *h = (const void *)p; mnl_nlmsg_ok(h, left);
+         h = mnl_nlmsg_next(h, &left)) {
         const struct nlmsgerr *e = mnl_nlmsg_get_payload(h);
         if (h->nlmsg_type != NLMSG_ERROR || mnl_nlmsg_get_payload_len(h) < sizeof(*e))
             continue;
@@ -196,8 +201,9 @@ static void read_answers(const char *p, size_t n, uint32_t last, struct refusal 
     }
 }
 
-/* The kernel works within sendmsg; all answers are queued when it returns. The answer to the last message comes
- * whether the batch was taken or not; older kernels do not acknowledge the end mark. */
+/* The kernel works within sendmsg; all answers are queued when it returns. The answer to the last
+ * message comes whether the batch was taken or not; older kernels do not acknowledge the end mark.
+ */
 static int batch_exchange(struct nft_batch *b, uint32_t last, struct refusal *r, struct error **err)
 {
     struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
@@ -214,7 +220,8 @@ static int batch_exchange(struct nft_batch *b, uint32_t last, struct refusal *r,
             read_answers(in, (size_t)got, last, r);
             continue;
         }
-        if (errno == EINTR || errno == ENOBUFS) /* errors beyond the first ones are of no interest */
+        if (errno == EINTR ||
+            errno == ENOBUFS) /* errors beyond the first ones are of no interest */
             continue;
         if (errno != EAGAIN)
             return error_set_errno(err, errno, "nf_tables: read the answer");
@@ -229,18 +236,24 @@ static int batch_exchange(struct nft_batch *b, uint32_t last, struct refusal *r,
 /* ---- what was refused, in words ---- */
 
 static const char *const verb_of[NFT_MSG_MAX] = {
-    [NFT_MSG_NEWTABLE] = "add table",      [NFT_MSG_DELTABLE] = "delete table",
-    [NFT_MSG_NEWCHAIN] = "add chain",      [NFT_MSG_DELCHAIN] = "delete chain",
-    [NFT_MSG_NEWRULE] = "add rule to chain", [NFT_MSG_DELRULE] = "flush chain",
-    [NFT_MSG_NEWSET] = "add set",          [NFT_MSG_DELSET] = "delete set",
-    [NFT_MSG_NEWSETELEM] = "add element to set", [NFT_MSG_DELSETELEM] = "delete element of set",
+    [NFT_MSG_NEWTABLE] = "add table",
+    [NFT_MSG_DELTABLE] = "delete table",
+    [NFT_MSG_NEWCHAIN] = "add chain",
+    [NFT_MSG_DELCHAIN] = "delete chain",
+    [NFT_MSG_NEWRULE] = "add rule to chain",
+    [NFT_MSG_DELRULE] = "flush chain",
+    [NFT_MSG_NEWSET] = "add set",
+    [NFT_MSG_DELSET] = "delete set",
+    [NFT_MSG_NEWSETELEM] = "add element to set",
+    [NFT_MSG_DELSETELEM] = "delete element of set",
 };
 
 static const struct nlmsghdr *message_of(const struct nft_batch *b, uint32_t seq)
 {
     int left = (int)b->n;
 
-    for (const struct nlmsghdr *h = (const void *)b->p; mnl_nlmsg_ok(h, left); h = mnl_nlmsg_next(h, &left))
+    for (const struct nlmsghdr *h = (const void *)b->p; mnl_nlmsg_ok(h, left);
+         h = mnl_nlmsg_next(h, &left))
         if (h->nlmsg_seq == seq)
             return h;
     return NULL;
@@ -255,16 +268,20 @@ static void part_of(const struct nlmsghdr *h, uint32_t offset, char *out, size_t
     out[0] = 0;
     if (!offset || netlink_parse(h, sizeof(struct nfgenmsg), t, 7) < 0)
         return;
-    const struct nlattr *list = type == NFT_MSG_NEWRULE ? t[NFTA_RULE_EXPRESSIONS] : t[NFTA_SET_ELEM_LIST_ELEMENTS];
-    if (!list || (type != NFT_MSG_NEWRULE && type != NFT_MSG_NEWSETELEM && type != NFT_MSG_DELSETELEM))
+    const struct nlattr *list =
+        type == NFT_MSG_NEWRULE ? t[NFTA_RULE_EXPRESSIONS] : t[NFTA_SET_ELEM_LIST_ELEMENTS];
+    if (!list ||
+        (type != NFT_MSG_NEWRULE && type != NFT_MSG_NEWSETELEM && type != NFT_MSG_DELSETELEM))
         return;
-    mnl_attr_for_each_nested(e, list) {
+    mnl_attr_for_each_nested(e, list)
+    {
         size_t at = (size_t)((const char *)e - (const char *)h);
         const struct nlattr *x[4], *v[2];
         if (offset < at || offset >= at + e->nla_len || netlink_parse_nested(e, x, 3) < 0)
             continue;
         if (type == NFT_MSG_NEWRULE) {
-            (void)snprintf(out, size, " (%s)", x[NFTA_EXPR_NAME] ? mnl_attr_get_str(x[NFTA_EXPR_NAME]) : "?");
+            (void)snprintf(out, size, " (%s)",
+                           x[NFTA_EXPR_NAME] ? mnl_attr_get_str(x[NFTA_EXPR_NAME]) : "?");
         } else if (netlink_parse_nested(x[NFTA_SET_ELEM_KEY], v, 1) == 0 && v[1]) {
             size_t used = (size_t)snprintf(out, size, " key ");
             const uint8_t *k = mnl_attr_get_payload(v[1]);
@@ -279,21 +296,27 @@ static int refused(const struct nft_batch *b, const struct refusal *r, struct er
 {
     const struct nlmsghdr *h = message_of(b, r->seq);
     const struct nlattr *t[4];
-    const char *family = b->family == NFPROTO_IPV4 ? "ip" : b->family == NFPROTO_IPV6 ? "ip6" : "inet";
+    const char *family = b->family == NFPROTO_IPV4   ? "ip"
+                         : b->family == NFPROTO_IPV6 ? "ip6"
+                                                     : "inet";
     char part[128] = "", what[128] = "change";
     uint8_t type = h ? h->nlmsg_type & 0xff : 0;
 
     if (h && h->nlmsg_type >> 8 == NFNL_SUBSYS_NFTABLES && type < NFT_MSG_MAX && verb_of[type]) {
-        bool named = netlink_parse(h, sizeof(struct nfgenmsg), t, 3) == 0 && type > NFT_MSG_DELTABLE;
-        const struct nlattr *name = named ? t[type == NFT_MSG_NEWCHAIN || type == NFT_MSG_DELCHAIN ? 3 : 2] : NULL;
+        bool named =
+            netlink_parse(h, sizeof(struct nfgenmsg), t, 3) == 0 && type > NFT_MSG_DELTABLE;
+        const struct nlattr *name =
+            named ? t[type == NFT_MSG_NEWCHAIN || type == NFT_MSG_DELCHAIN ? 3 : 2] : NULL;
         (void)snprintf(what, sizeof(what), "%s%s%.60s%s", verb_of[type], name ? " " : "",
-                       name ? mnl_attr_get_str(name) : "", type > NFT_MSG_DELTABLE ? " of table" : "");
+                       name ? mnl_attr_get_str(name) : "",
+                       type > NFT_MSG_DELTABLE ? " of table" : "");
         part_of(h, r->offset, part, sizeof(part));
     }
     if (r->code == EPERM && !h)
         return error_set(err, EPERM, "nf_tables: changing rules needs root (CAP_NET_ADMIN)");
     if (r->text[0])
-        return error_set_errno(err, r->code, "nf_tables: %s %s %s%s: %s", what, family, b->table, part, r->text);
+        return error_set_errno(err, r->code, "nf_tables: %s %s %s%s: %s", what, family, b->table,
+                               part, r->text);
     return error_set_errno(err, r->code, "nf_tables: %s %s %s%s", what, family, b->table, part);
 }
 

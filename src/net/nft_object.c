@@ -53,8 +53,8 @@ void nft_chain_add(struct nft_batch *b, const char *chain)
     mnl_attr_put_strz(nft_message_begin(b, NFT_MSG_NEWCHAIN, NLM_F_CREATE), NFTA_CHAIN_NAME, chain);
 }
 
-void nft_chain_add_base(struct nft_batch *b, const char *chain, const char *type, uint32_t hook, int32_t priority,
-                        uint32_t policy)
+void nft_chain_add_base(struct nft_batch *b, const char *chain, const char *type, uint32_t hook,
+                        int32_t priority, uint32_t policy)
 {
     struct nlmsghdr *h = nft_message_begin(b, NFT_MSG_NEWCHAIN, NLM_F_CREATE);
     struct nlattr *nest;
@@ -107,8 +107,10 @@ void nft_set_add(struct nft_batch *b, const struct nft_set_spec *s)
     mnl_attr_put_u32(h, NFTA_SET_KEY_TYPE, htonl(s->key_type));
     mnl_attr_put_u32(h, NFTA_SET_KEY_LEN, htonl(s->key_bytes));
     if (s->flags & NFT_SET_MAP) {
-        mnl_attr_put_u32(h, NFTA_SET_DATA_TYPE, htonl(s->verdicts ? NFT_DATA_VERDICT : s->data_type));
-        mnl_attr_put_u32(h, NFTA_SET_DATA_LEN, htonl(s->verdicts ? sizeof(uint32_t) : s->data_bytes));
+        mnl_attr_put_u32(h, NFTA_SET_DATA_TYPE,
+                         htonl(s->verdicts ? NFT_DATA_VERDICT : s->data_type));
+        mnl_attr_put_u32(h, NFTA_SET_DATA_LEN,
+                         htonl(s->verdicts ? sizeof(uint32_t) : s->data_bytes));
     }
     if (s->timeout_ms)
         mnl_attr_put_u64(h, NFTA_SET_TIMEOUT, htobe64(s->timeout_ms));
@@ -133,7 +135,8 @@ static void element_begin(struct nft_batch *b, uint8_t type, const char *set)
 {
     size_t room = 1024;
 
-    if (b->element_message == type && streq(b->element_set, set) && b->open->nlmsg_len + room < 60000)
+    if (b->element_message == type && streq(b->element_set, set) &&
+        b->open->nlmsg_len + room < 60000)
         return;
     nft_message_begin(b, type, type == NFT_MSG_NEWSETELEM ? NLM_F_CREATE : 0);
     mnl_attr_put_strz(b->open, NFTA_SET_ELEM_LIST_SET, set);

@@ -13,8 +13,8 @@ struct nft_batch {
     uint32_t seq;
     char *p;
     size_t n, cap;
-    struct nlmsghdr *open;  /* message being written, at p + n */
-    struct nlattr *list;    /* its list of elements or expressions */
+    struct nlmsghdr *open;   /* message being written, at p + n */
+    struct nlattr *list;     /* its list of elements or expressions */
     uint8_t element_message; /* NFT_MSG_* of the open run of elements, 0 none */
     char element_set[NFT_SET_MAXNAMELEN];
     uint32_t messages;

@@ -6,7 +6,8 @@
 
 #define NFT_TYPE(msg) ((uint16_t)(NFNL_SUBSYS_NFTABLES << 8 | (msg)))
 
-static struct nlmsghdr *build(struct nft *n, uint8_t message, uint16_t flags, uint8_t family, const char *table)
+static struct nlmsghdr *build(struct nft *n, uint8_t message, uint16_t flags, uint8_t family,
+                              const char *table)
 {
     struct nfgenmsg *g;
     struct nlmsghdr *h = netlink_build(n->query, NFT_TYPE(message), flags, sizeof(*g), &g);
@@ -45,13 +46,15 @@ static int on_table(const struct nlmsghdr *h, void *arg)
     const struct nlattr *t[NFTA_TABLE_MAX + 1];
     struct buf *b = arg;
 
-    if (netlink_parse(h, sizeof(struct nfgenmsg), t, NFTA_TABLE_MAX) == 0 && t[NFTA_TABLE_USERDATA] && b)
+    if (netlink_parse(h, sizeof(struct nfgenmsg), t, NFTA_TABLE_MAX) == 0 &&
+        t[NFTA_TABLE_USERDATA] && b)
         (void)buf_add(b, mnl_attr_get_payload(t[NFTA_TABLE_USERDATA]),
                       mnl_attr_get_payload_len(t[NFTA_TABLE_USERDATA]));
     return 0;
 }
 
-int nft_table_get(struct nft *n, uint8_t family, const char *table, struct buf *ret_userdata, struct error **err)
+int nft_table_get(struct nft *n, uint8_t family, const char *table, struct buf *ret_userdata,
+                  struct error **err)
 {
     (void)build(n, NFT_MSG_GETTABLE, 0, family, table);
     return netlink_query(n->query, on_table, ret_userdata, err, "nf_tables: table %s", table);
@@ -77,7 +80,8 @@ static int on_name(const struct nlmsghdr *h, void *arg)
     return streq(table, q->table) && name[0] ? q->fn(name, q->arg) : 0;
 }
 
-int nft_chain_each(struct nft *n, uint8_t family, const char *table, nft_name_fn fn, void *arg, struct error **err)
+int nft_chain_each(struct nft *n, uint8_t family, const char *table, nft_name_fn fn, void *arg,
+                   struct error **err)
 {
     struct name_query q = {table, NFTA_CHAIN_TABLE, NFTA_CHAIN_NAME, fn, arg};
 
@@ -85,7 +89,8 @@ int nft_chain_each(struct nft *n, uint8_t family, const char *table, nft_name_fn
     return netlink_query(n->query, on_name, &q, err, "nf_tables: list chains of table %s", table);
 }
 
-int nft_set_each(struct nft *n, uint8_t family, const char *table, nft_name_fn fn, void *arg, struct error **err)
+int nft_set_each(struct nft *n, uint8_t family, const char *table, nft_name_fn fn, void *arg,
+                 struct error **err)
 {
     struct name_query q = {table, NFTA_SET_TABLE, NFTA_SET_NAME, fn, arg};
 
@@ -106,14 +111,16 @@ static int on_drop_chain(const struct nlmsghdr *h, void *arg)
     if (netlink_parse(h, sizeof(struct nfgenmsg), t, NFTA_CHAIN_MAX) < 0 || !t[NFTA_CHAIN_HOOK] ||
         netlink_parse_nested(t[NFTA_CHAIN_HOOK], k, NFTA_HOOK_MAX) < 0)
         return 0;
-    if (attr_be32(k[NFTA_HOOK_HOOKNUM], UINT32_MAX) != q->hook || attr_be32(t[NFTA_CHAIN_POLICY], NF_ACCEPT) != NF_DROP)
+    if (attr_be32(k[NFTA_HOOK_HOOKNUM], UINT32_MAX) != q->hook ||
+        attr_be32(t[NFTA_CHAIN_POLICY], NF_ACCEPT) != NF_DROP)
         return 0;
     netlink_attr_text(t[NFTA_CHAIN_TABLE], q->found->table, sizeof(q->found->table));
     netlink_attr_text(t[NFTA_CHAIN_NAME], q->found->chain, sizeof(q->found->chain));
     return 1;
 }
 
-int nft_find_drop_policy(struct nft *n, uint8_t family, uint32_t hook, struct nft_chain_found *ret, struct error **err)
+int nft_find_drop_policy(struct nft *n, uint8_t family, uint32_t hook, struct nft_chain_found *ret,
+                         struct error **err)
 {
     struct drop_query q = {hook, ret};
 
@@ -130,7 +137,8 @@ static int value_of(const struct nlattr *nest, struct str *ret, struct nft_eleme
     if (netlink_parse_nested(nest, t, NFTA_DATA_MAX) < 0)
         return -EINVAL;
     if (t[NFTA_DATA_VALUE])
-        *ret = (struct str){mnl_attr_get_payload(t[NFTA_DATA_VALUE]), mnl_attr_get_payload_len(t[NFTA_DATA_VALUE])};
+        *ret = (struct str){mnl_attr_get_payload(t[NFTA_DATA_VALUE]),
+                            mnl_attr_get_payload_len(t[NFTA_DATA_VALUE])};
     if (!t[NFTA_DATA_VERDICT] || !e)
         return 0;
     if (netlink_parse_nested(t[NFTA_DATA_VERDICT], v, NFTA_VERDICT_MAX) < 0)
@@ -149,9 +157,11 @@ int nft_element_parse(const struct nlmsghdr *h, nft_element_fn fn, void *arg)
         return -EINVAL;
     if (!t[NFTA_SET_ELEM_LIST_ELEMENTS])
         return 0;
-    mnl_attr_for_each_nested(a, t[NFTA_SET_ELEM_LIST_ELEMENTS]) {
+    mnl_attr_for_each_nested(a, t[NFTA_SET_ELEM_LIST_ELEMENTS])
+    {
         struct nft_element_view e = {0};
-        if (netlink_parse_nested(a, x, NFTA_SET_ELEM_MAX) < 0 || value_of(x[NFTA_SET_ELEM_KEY], &e.key, NULL) < 0 ||
+        if (netlink_parse_nested(a, x, NFTA_SET_ELEM_MAX) < 0 ||
+            value_of(x[NFTA_SET_ELEM_KEY], &e.key, NULL) < 0 ||
             value_of(x[NFTA_SET_ELEM_KEY_END], &e.key_end, NULL) < 0 ||
             value_of(x[NFTA_SET_ELEM_DATA], &e.data, &e) < 0)
             return -EINVAL;
@@ -175,14 +185,15 @@ static int on_elements(const struct nlmsghdr *h, void *arg)
     return nft_element_parse(h, q->fn, q->arg);
 }
 
-int nft_element_each(struct nft *n, uint8_t family, const char *table, const char *set, nft_element_fn fn, void *arg,
-                     struct error **err)
+int nft_element_each(struct nft *n, uint8_t family, const char *table, const char *set,
+                     nft_element_fn fn, void *arg, struct error **err)
 {
     struct element_query q = {fn, arg};
     struct nlmsghdr *h = build(n, NFT_MSG_GETSETELEM, NLM_F_DUMP, family, table);
 
     mnl_attr_put_strz(h, NFTA_SET_ELEM_LIST_SET, set);
-    return netlink_query(n->query, on_elements, &q, err, "nf_tables: list set %s of table %s", set, table);
+    return netlink_query(n->query, on_elements, &q, err, "nf_tables: list set %s of table %s", set,
+                         table);
 }
 
 /* ---- notifications ---- */
@@ -192,7 +203,8 @@ int nft_event_parse(const struct nlmsghdr *h, struct nft_event *ret)
     const struct nlattr *t[NFTA_GEN_MAX + 1];
     struct nft_event e = {0};
 
-    if (h->nlmsg_type >> 8 != NFNL_SUBSYS_NFTABLES || netlink_parse(h, sizeof(struct nfgenmsg), t, NFTA_GEN_MAX) < 0)
+    if (h->nlmsg_type >> 8 != NFNL_SUBSYS_NFTABLES ||
+        netlink_parse(h, sizeof(struct nfgenmsg), t, NFTA_GEN_MAX) < 0)
         return -EINVAL;
     e.message = h->nlmsg_type & 0xff;
     e.family = ((const struct nfgenmsg *)mnl_nlmsg_get_payload(h))->nfgen_family;

@@ -43,7 +43,8 @@ void nft_expr_end(struct nft_batch *b, struct nft_expr e)
     mnl_attr_nest_end(b->open, e.element);
 }
 
-void nft_expr_payload(struct nft_batch *b, uint32_t base, uint32_t offset, uint32_t bytes, unsigned reg)
+void nft_expr_payload(struct nft_batch *b, uint32_t base, uint32_t offset, uint32_t bytes,
+                      unsigned reg)
 {
     struct nft_expr e = nft_expr_begin(b, "payload");
 
@@ -109,7 +110,8 @@ void nft_expr_compare(struct nft_batch *b, uint32_t op, unsigned reg, const void
     nft_expr_end(b, e);
 }
 
-void nft_expr_bitwise(struct nft_batch *b, unsigned reg, const void *mask, const void *xor, size_t n)
+void nft_expr_bitwise(struct nft_batch *b, unsigned reg, const void *mask, const void * xor,
+                      size_t n)
 {
     struct nft_expr e = nft_expr_begin(b, "bitwise");
 
@@ -121,7 +123,8 @@ void nft_expr_bitwise(struct nft_batch *b, unsigned reg, const void *mask, const
     nft_expr_end(b, e);
 }
 
-static void lookup(struct nft_batch *b, const char *set, unsigned reg, uint32_t dreg, bool has_dest, bool inverted)
+static void lookup(struct nft_batch *b, const char *set, unsigned reg, uint32_t dreg, bool has_dest,
+                   bool inverted)
 {
     struct nft_expr e = nft_expr_begin(b, "lookup");
 
@@ -134,7 +137,8 @@ static void lookup(struct nft_batch *b, const char *set, unsigned reg, uint32_t 
     nft_expr_end(b, e);
 }
 
-void nft_expr_lookup(struct nft_batch *b, const char *set, unsigned reg, unsigned dest, bool inverted)
+void nft_expr_lookup(struct nft_batch *b, const char *set, unsigned reg, unsigned dest,
+                     bool inverted)
 {
     lookup(b, set, reg, dest == NFT_NO_REG ? 0 : reg32(dest), dest != NFT_NO_REG, inverted);
 }
@@ -165,8 +169,8 @@ void nft_expr_random(struct nft_batch *b, uint32_t modulus, uint32_t offset, uns
     nft_expr_end(b, e);
 }
 
-void nft_expr_dynset(struct nft_batch *b, const char *set, uint32_t op, unsigned key_reg, unsigned data_reg,
-                     uint64_t timeout_ms)
+void nft_expr_dynset(struct nft_batch *b, const char *set, uint32_t op, unsigned key_reg,
+                     unsigned data_reg, uint64_t timeout_ms)
 {
     struct nft_expr e = nft_expr_begin(b, "dynset");
 

@@ -25,10 +25,19 @@ static void table(struct nft_batch *b)
 {
     nft_table_add(b, STR("v1"));
     nft_chain_add(b, "target");
-    nft_set_add(b, &(struct nft_set_spec){.name = "services", .flags = NFT_SET_MAP, .verdicts = true, .key_bytes = 12,
-        .key_type = NFT_TYPES(NFT_TYPES(NFT_TYPE_IPV4, NFT_TYPE_PROTO), NFT_TYPE_SERVICE)});
-    nft_set_add(b, &(struct nft_set_spec){.name = "ends", .flags = NFT_SET_MAP, .key_bytes = 4, .data_bytes = 8,
-        .key_type = NFT_TYPE_MARK, .data_type = NFT_TYPES(NFT_TYPE_IPV4, NFT_TYPE_SERVICE)});
+    nft_set_add(
+        b, &(struct nft_set_spec){
+               .name = "services",
+               .flags = NFT_SET_MAP,
+               .verdicts = true,
+               .key_bytes = 12,
+               .key_type = NFT_TYPES(NFT_TYPES(NFT_TYPE_IPV4, NFT_TYPE_PROTO), NFT_TYPE_SERVICE)});
+    nft_set_add(b, &(struct nft_set_spec){.name = "ends",
+                                          .flags = NFT_SET_MAP,
+                                          .key_bytes = 4,
+                                          .data_bytes = 8,
+                                          .key_type = NFT_TYPE_MARK,
+                                          .data_type = NFT_TYPES(NFT_TYPE_IPV4, NFT_TYPE_SERVICE)});
     nft_chain_add_base(b, "out", "nat", NF_INET_LOCAL_OUT, -100, NF_ACCEPT);
     nft_rule_begin(b, "out");
     nft_expr_payload(b, NFT_PAYLOAD_NETWORK_HEADER, 16, 4, 0);
@@ -75,9 +84,13 @@ TEST(batches_and_reading_back)
     assert_int_equal(nft_generation(nft, &before, NULL), 0);
     table(b);
     for (uint32_t i = 0; i < 5000; i++) {
-        uint32_t key[3] = {htonl(0x0a600000 + i), IPPROTO_TCP, htons(80)}, slot = i, end[2] = {htonl(0x0a800000 + i), htons(8080)};
-        nft_element_add(b, &(struct nft_element){.set = "ends", .key = &slot, .key_bytes = 4, .data = end, .data_bytes = 8});
-        nft_element_add(b, &(struct nft_element){.set = "services", .key = key, .key_bytes = 12, .chain = "target"});
+        uint32_t key[3] = {htonl(0x0a600000 + i), IPPROTO_TCP, htons(80)}, slot = i,
+                 end[2] = {htonl(0x0a800000 + i), htons(8080)};
+        nft_element_add(
+            b, &(struct nft_element){
+                   .set = "ends", .key = &slot, .key_bytes = 4, .data = end, .data_bytes = 8});
+        nft_element_add(b, &(struct nft_element){
+                               .set = "services", .key = key, .key_bytes = 12, .chain = "target"});
     }
     must_commit(b);
     assert_true(nft_batch_is_empty(b));
@@ -85,7 +98,8 @@ TEST(batches_and_reading_back)
     assert_true(after != before);
     assert_int_equal(nft_table_get(nft, NFPROTO_IPV4, "skiff-test", &data, NULL), 0);
     assert_true(str_eq_z(buf_str(&data), "v1"));
-    assert_int_equal(nft_element_each(nft, NFPROTO_IPV4, "skiff-test", "services", on_element, &seen, NULL), 0);
+    assert_int_equal(
+        nft_element_each(nft, NFPROTO_IPV4, "skiff-test", "services", on_element, &seen, NULL), 0);
     assert_int_equal(seen.n, 5000);
     assert_int_equal(seen.gotos, 5000);
     assert_int_equal(nft_chain_each(nft, NFPROTO_IPV4, "skiff-test", count_name, &chains, NULL), 0);
@@ -131,7 +145,8 @@ TEST(refusals_name_the_message)
     table(b);
     nft_element_delete(b, &(struct nft_element){.set = "ends", .key = &slot, .key_bytes = 4});
     assert_int_equal(nft_batch_commit(b, &err), -ENOENT);
-    assert_non_null(strstr(error_message(err), "delete element of set ends of table ip skiff-test"));
+    assert_non_null(
+        strstr(error_message(err), "delete element of set ends of table ip skiff-test"));
     assert_non_null(strstr(error_message(err), "key 07000000"));
     error_clear(&err);
     /* nothing of it came into being */

@@ -2,8 +2,8 @@
 #include <errno.h>
 #include <linux/rtnetlink.h>
 
-static int address_request(struct netlink *n, uint16_t type, uint16_t flags, const struct rtnl_address *a,
-                           struct error **err)
+static int address_request(struct netlink *n, uint16_t type, uint16_t flags,
+                           const struct rtnl_address *a, struct error **err)
 {
     struct ifaddrmsg *m;
     struct nlmsghdr *h = netlink_build(n, type, flags, sizeof(*m), &m);
@@ -14,7 +14,8 @@ static int address_request(struct netlink *n, uint16_t type, uint16_t flags, con
     m->ifa_scope = a->scope;
     m->ifa_index = (uint32_t)a->index;
     mnl_attr_put(h, IFA_LOCAL, ip_bytes(&a->net.ip), a->net.ip.bytes);
-    mnl_attr_put(h, IFA_ADDRESS, ip_bytes(&a->net.ip), a->peer.family ? a->peer.bytes : a->net.ip.bytes);
+    mnl_attr_put(h, IFA_ADDRESS, ip_bytes(&a->net.ip),
+                 a->peer.family ? a->peer.bytes : a->net.ip.bytes);
     if (a->net.ip.family == AF_INET && a->net.bits < 31 && !a->peer.family && type == RTM_NEWADDR) {
         struct ip broadcast = ipnet_host(&a->net, (uint32_t)((1ull << (32 - a->net.bits)) - 1));
         mnl_attr_put(h, IFA_BROADCAST, 4, broadcast.bytes);
@@ -22,8 +23,8 @@ static int address_request(struct netlink *n, uint16_t type, uint16_t flags, con
     if (a->flags)
         mnl_attr_put_u32(h, IFA_FLAGS, a->flags);
     ipnet_format(&a->net, text);
-    return netlink_request(n, err, "%s address %s on link %d", type == RTM_NEWADDR ? "add" : "delete", text,
-                           a->index);
+    return netlink_request(n, err, "%s address %s on link %d",
+                           type == RTM_NEWADDR ? "add" : "delete", text, a->index);
 }
 
 int rtnl_address_add(struct netlink *n, const struct rtnl_address *a, struct error **err)
@@ -65,7 +66,8 @@ int rtnl_address_parse(const struct nlmsghdr *h, struct rtnl_address *ret)
     if (!attr_ip(t[IFA_LOCAL] ? t[IFA_LOCAL] : t[IFA_ADDRESS], m->ifa_family, &a.net.ip) ||
         a.net.bits > ip_bytes(&a.net.ip) * 8)
         return -EINVAL;
-    if (t[IFA_LOCAL] && attr_ip(t[IFA_ADDRESS], m->ifa_family, &peer) && !ip_equal(&peer, &a.net.ip))
+    if (t[IFA_LOCAL] && attr_ip(t[IFA_ADDRESS], m->ifa_family, &peer) &&
+        !ip_equal(&peer, &a.net.ip))
         a.peer = peer;
     *ret = a;
     return 0;
@@ -87,7 +89,8 @@ static int on_address(const struct nlmsghdr *h, void *arg)
     return q->fn(&a, q->arg);
 }
 
-int rtnl_address_each(struct netlink *n, int index, int family, rtnl_address_fn fn, void *arg, struct error **err)
+int rtnl_address_each(struct netlink *n, int index, int family, rtnl_address_fn fn, void *arg,
+                      struct error **err)
 {
     struct address_query q = {index, fn, arg};
     struct ifaddrmsg *m;

@@ -9,7 +9,8 @@
 
 void mac_format(const uint8_t mac[static MAC_BYTES], char out[static MAC_TEXT])
 {
-    (void)snprintf(out, MAC_TEXT, "%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2], mac[3], mac[4], mac[5]);
+    (void)snprintf(out, MAC_TEXT, "%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2], mac[3],
+                   mac[4], mac[5]);
 }
 
 static int hex_digit(char c)
@@ -293,7 +294,8 @@ int rtnl_link_set_mtu(struct netlink *n, int index, uint32_t mtu, struct error *
     return netlink_request(n, err, "set MTU %u on link %d", mtu, index);
 }
 
-int rtnl_link_set_mac(struct netlink *n, int index, const uint8_t mac[static MAC_BYTES], struct error **err)
+int rtnl_link_set_mac(struct netlink *n, int index, const uint8_t mac[static MAC_BYTES],
+                      struct error **err)
 {
     struct ifinfomsg *i;
 
@@ -317,7 +319,8 @@ int rtnl_link_rename(struct netlink *n, int index, const char *name, struct erro
     return netlink_request(n, err, "rename link %d to %s", index, name);
 }
 
-int rtnl_link_move(struct netlink *n, int index, struct rtnl_netns to, const char *name, struct error **err)
+int rtnl_link_move(struct netlink *n, int index, struct rtnl_netns to, const char *name,
+                   struct error **err)
 {
     struct ifinfomsg *i;
     struct nlmsghdr *h = build_set(n, index, &i);

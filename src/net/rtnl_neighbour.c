@@ -3,8 +3,8 @@
 #include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
 
-static int neighbour_request(struct netlink *n, uint16_t type, uint16_t flags, const struct rtnl_neighbour *b,
-                             struct error **err)
+static int neighbour_request(struct netlink *n, uint16_t type, uint16_t flags,
+                             const struct rtnl_neighbour *b, struct error **err)
 {
     struct ndmsg *m;
     struct nlmsghdr *h = netlink_build(n, type, flags, sizeof(*m), &m);
@@ -21,7 +21,8 @@ static int neighbour_request(struct netlink *n, uint16_t type, uint16_t flags, c
     ip_format(&b->ip, ip);
     mac_format(b->mac, mac);
     if (b->fdb)
-        return netlink_request(n, err, "%s forwarding entry %s to %s on link %d", verb, mac, ip, b->index);
+        return netlink_request(n, err, "%s forwarding entry %s to %s on link %d", verb, mac, ip,
+                               b->index);
     return netlink_request(n, err, "%s neighbour %s at %s on link %d", verb, ip, mac, b->index);
 }
 
@@ -76,7 +77,8 @@ static int on_neighbour(const struct nlmsghdr *h, void *arg)
     return q->fn(&b, q->arg);
 }
 
-int rtnl_neighbour_each(struct netlink *n, int index, bool fdb, rtnl_neighbour_fn fn, void *arg, struct error **err)
+int rtnl_neighbour_each(struct netlink *n, int index, bool fdb, rtnl_neighbour_fn fn, void *arg,
+                        struct error **err)
 {
     struct neighbour_query q = {index, fdb, fn, arg};
     struct ndmsg *m;
@@ -87,6 +89,6 @@ int rtnl_neighbour_each(struct netlink *n, int index, bool fdb, rtnl_neighbour_f
         m->ndm_ifindex = index; /* the strict form of a forwarding dump */
     else
         mnl_attr_put_u32(h, NDA_IFINDEX, (uint32_t)index);
-    return netlink_query(n, on_neighbour, &q, err, "list %s of link %d", fdb ? "forwarding entries" : "neighbours",
-                         index);
+    return netlink_query(n, on_neighbour, &q, err, "list %s of link %d",
+                         fdb ? "forwarding entries" : "neighbours", index);
 }

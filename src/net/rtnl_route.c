@@ -8,8 +8,8 @@ static void put_ip(struct nlmsghdr *h, uint16_t type, const struct ip *a)
         mnl_attr_put(h, type, ip_bytes(a), a->bytes);
 }
 
-static int route_request(struct netlink *n, uint16_t type, uint16_t flags, const struct rtnl_route *r, const char *verb,
-                         struct error **err)
+static int route_request(struct netlink *n, uint16_t type, uint16_t flags,
+                         const struct rtnl_route *r, const char *verb, struct error **err)
 {
     struct rtmsg *m;
     struct nlmsghdr *h = netlink_build(n, type, flags, sizeof(*m), &m);
@@ -23,9 +23,11 @@ static int route_request(struct netlink *n, uint16_t type, uint16_t flags, const
     m->rtm_scope = r->scope;
     if (!r->scope && deleting)
         m->rtm_scope = RT_SCOPE_NOWHERE;
-    else if (!r->scope && !r->gateway.family && r->dst.ip.family == AF_INET && m->rtm_type == RTN_UNICAST)
+    else if (!r->scope && !r->gateway.family && r->dst.ip.family == AF_INET &&
+             m->rtm_type == RTN_UNICAST)
         m->rtm_scope = RT_SCOPE_LINK;
-    m->rtm_table = r->table ? (r->table < 256 ? (unsigned char)r->table : RT_TABLE_UNSPEC) : RT_TABLE_MAIN;
+    m->rtm_table =
+        r->table ? (r->table < 256 ? (unsigned char)r->table : RT_TABLE_UNSPEC) : RT_TABLE_MAIN;
     if (r->table >= 256)
         mnl_attr_put_u32(h, RTA_TABLE, r->table);
     if (r->onlink)
@@ -119,7 +121,8 @@ static int on_route(const struct nlmsghdr *h, void *arg)
     return q->fn(&r, q->arg);
 }
 
-int rtnl_route_each(struct netlink *n, int family, uint8_t protocol, rtnl_route_fn fn, void *arg, struct error **err)
+int rtnl_route_each(struct netlink *n, int family, uint8_t protocol, rtnl_route_fn fn, void *arg,
+                    struct error **err)
 {
     struct route_query q = {.protocol = protocol, .fn = fn, .arg = arg};
     struct rtmsg *m;
@@ -131,7 +134,8 @@ int rtnl_route_each(struct netlink *n, int family, uint8_t protocol, rtnl_route_
     return netlink_query(n, on_route, &q, err, "list routes");
 }
 
-int rtnl_route_lookup(struct netlink *n, const struct ip *dst, struct rtnl_route *ret, struct error **err)
+int rtnl_route_lookup(struct netlink *n, const struct ip *dst, struct rtnl_route *ret,
+                      struct error **err)
 {
     struct rtnl_route r = {0};
     struct route_query q = {.one = &r};

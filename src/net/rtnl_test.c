@@ -55,14 +55,23 @@ TEST(bridge_veth_addresses_routes)
     setup();
     cleanup_close int ns = test_new_netns();
     assert_int_equal(mac_parse(STR("02:42:0A:01:02:03"), mac), 0);
-    OK(rtnl_link_create(here, &(struct rtnl_link_spec){.kind = "bridge", .name = "br0", .mtu = 1450, .mac = mac, .up = true}, &err));
+    OK(rtnl_link_create(here,
+                        &(struct rtnl_link_spec){
+                            .kind = "bridge", .name = "br0", .mtu = 1450, .mac = mac, .up = true},
+                        &err));
     OK(rtnl_link_get(here, "br0", &bridge, &err));
     assert_string_equal(bridge.kind, "bridge");
     assert_memory_equal(bridge.mac, mac, MAC_BYTES);
     assert_true(bridge.flags & IFF_UP);
-    OK(rtnl_link_create(here,
-                        &(struct rtnl_link_spec){.kind = "veth", .name = "vhost", .mtu = 1450, .master = bridge.index, .up = true,
-                            .peer = {.name = "eth0", .mtu = 1450, .netns = {.fd = ns}}}, &err));
+    OK(rtnl_link_create(
+        here,
+        &(struct rtnl_link_spec){.kind = "veth",
+                                 .name = "vhost",
+                                 .mtu = 1450,
+                                 .master = bridge.index,
+                                 .up = true,
+                                 .peer = {.name = "eth0", .mtu = 1450, .netns = {.fd = ns}}},
+        &err));
     OK(rtnl_link_get(here, "vhost", &host, &err));
     assert_int_equal(host.master, bridge.index);
     OK(rtnl_bridge_port_set_hairpin(here, host.index, true, &err));
@@ -75,7 +84,8 @@ TEST(bridge_veth_addresses_routes)
     assert_int_equal(rtnl_address_add(there, &a, NULL), -EEXIST);
     OK(rtnl_address_each(there, l.index, AF_UNSPEC, count_address, &count, &err));
     assert_int_equal(count, 1);
-    struct rtnl_route r = {.dst = net_of("0.0.0.0/0"), .gateway = net_of("10.1.2.1/32").ip, .oif = l.index};
+    struct rtnl_route r = {
+        .dst = net_of("0.0.0.0/0"), .gateway = net_of("10.1.2.1/32").ip, .oif = l.index};
     OK(rtnl_route_replace(there, &r, &err));
     OK(rtnl_route_replace(there, &r, &err));
     count = 0;
@@ -111,8 +121,15 @@ TEST(vxlan_and_its_tables)
     int count = 0;
 
     setup();
-    int r = rtnl_link_create(here, &(struct rtnl_link_spec){.kind = "vxlan", .name = "vx.1", .mac = mac, .up = true,
-                                   .vxlan = {.vni = 1, .port = 8472, .local = net_of("127.0.0.1/8").ip}}, &err);
+    int r =
+        rtnl_link_create(here,
+                         &(struct rtnl_link_spec){
+                             .kind = "vxlan",
+                             .name = "vx.1",
+                             .mac = mac,
+                             .up = true,
+                             .vxlan = {.vni = 1, .port = 8472, .local = net_of("127.0.0.1/8").ip}},
+                         &err);
     if (r == -EOPNOTSUPP)
         skip();
     OK(r);
@@ -120,9 +137,11 @@ TEST(vxlan_and_its_tables)
     assert_int_equal(v.vxlan.vni, 1);
     assert_int_equal(v.vxlan.port, 8472);
     assert_false(v.vxlan.learning);
-    struct rtnl_neighbour f = {.index = v.index, .fdb = true, .ip = net_of("192.0.2.7/32").ip, .mac = {2, 2, 2, 2, 2, 2}};
+    struct rtnl_neighbour f = {
+        .index = v.index, .fdb = true, .ip = net_of("192.0.2.7/32").ip, .mac = {2, 2, 2, 2, 2, 2}};
     OK(rtnl_neighbour_replace(here, &f, &err));
-    struct rtnl_neighbour b = {.index = v.index, .ip = net_of("172.30.7.0/32").ip, .mac = {2, 2, 2, 2, 2, 2}};
+    struct rtnl_neighbour b = {
+        .index = v.index, .ip = net_of("172.30.7.0/32").ip, .mac = {2, 2, 2, 2, 2, 2}};
     OK(rtnl_neighbour_replace(here, &b, &err));
     OK(rtnl_neighbour_each(here, v.index, true, count_neighbour, &count, &err));
     assert_int_equal(count, 1);
@@ -148,12 +167,14 @@ static void on_event(const struct nlmsghdr *h, void *arg)
 TEST(notifications)
 {
     cleanup_error struct error *err = NULL;
-    static const unsigned groups[] = {RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV4_ROUTE, RTNLGRP_NEIGH};
+    static const unsigned groups[] = {RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV4_ROUTE,
+                                      RTNLGRP_NEIGH};
     struct netlink_monitor *m;
 
     setup();
     struct loop *l = loop_new();
-    OK(netlink_monitor_start(l, NETLINK_ROUTE, -1, groups, ARRAY_LEN(groups), on_event, NULL, &m, &err));
+    OK(netlink_monitor_start(l, NETLINK_ROUTE, -1, groups, ARRAY_LEN(groups), on_event, NULL, &m,
+                             &err));
     OK(rtnl_link_create(here, &(struct rtnl_link_spec){.kind = "bridge", .name = "brx"}, &err));
     for (int i = 0; i < 50 && !events; i++)
         loop_run_once(l, 100);

@@ -53,12 +53,15 @@ static int default_route_link(struct fabric *f, int *ret, struct error **err)
     int e = rtnl_route_lookup(f->route, &far, &r, err);
 
     if (e < 0)
-        return error_set(err, ENETUNREACH, "this machine has no default route: name the interface to the other nodes with -iface");
+        return error_set(
+            err, ENETUNREACH,
+            "this machine has no default route: name the interface to the other nodes with -iface");
     *ret = r.oif;
     return 0;
 }
 
-int fabric_choose(struct fabric *f, const char *interface, const char *public_ip, struct error **err)
+int fabric_choose(struct fabric *f, const char *interface, const char *public_ip,
+                  struct error **err)
 {
     struct choice c = {0};
     struct rtnl_link link;
@@ -80,7 +83,8 @@ int fabric_choose(struct fabric *f, const char *interface, const char *public_ip
     r = rtnl_address_each(f->route, c.index, AF_INET, on_choice_address, &c, err);
     if (r < 0)
         return r;
-    /* A public address that is nobody's here is behind a translation: the default route's interface sends. */
+    /* A public address that is nobody's here is behind a translation: the default route's interface
+     * sends. */
     if (!c.found_index && c.want.family && !interface) {
         c = (struct choice){0};
         r = default_route_link(f, &c.index, err);
@@ -90,8 +94,9 @@ int fabric_choose(struct fabric *f, const char *interface, const char *public_ip
             return r;
     }
     if (!c.found_index)
-        return error_set(err, EADDRNOTAVAIL, "no IPv4 address on the interface%s%s to the other nodes", interface ? " " : "",
-                         interface ? interface : "");
+        return error_set(err, EADDRNOTAVAIL,
+                         "no IPv4 address on the interface%s%s to the other nodes",
+                         interface ? " " : "", interface ? interface : "");
     f->address = c.found;
     return rtnl_link_get_index(f->route, c.found_index, &f->parent, err);
 }
@@ -149,16 +154,23 @@ static int device_address(struct fabric *f, const struct ipnet *subnet, struct e
     return r;
 }
 
-static bool device_fits(const struct fabric *f, const struct rtnl_link *l, uint32_t vni, uint16_t port)
+static bool device_fits(const struct fabric *f, const struct rtnl_link *l, uint32_t vni,
+                        uint16_t port)
 {
-    return streq(l->kind, "vxlan") && l->vxlan.vni == vni && l->vxlan.port == port && !l->vxlan.learning &&
-           l->vxlan.parent == f->parent.index && ip_equal(&l->vxlan.local, &f->address);
+    return streq(l->kind, "vxlan") && l->vxlan.vni == vni && l->vxlan.port == port &&
+           !l->vxlan.learning && l->vxlan.parent == f->parent.index &&
+           ip_equal(&l->vxlan.local, &f->address);
 }
 
-int fabric_device(struct fabric *f, uint32_t vni, uint16_t port, const uint8_t mac[static MAC_BYTES],
-                  const struct ipnet *subnet, struct error **err)
+int fabric_device(struct fabric *f, uint32_t vni, uint16_t port,
+                  const uint8_t mac[static MAC_BYTES], const struct ipnet *subnet,
+                  struct error **err)
 {
-    struct rtnl_link_spec spec = {.kind = "vxlan", .mtu = f->parent.mtu - FABRIC_OVERHEAD, .mac = mac, .up = true,
+    struct rtnl_link_spec spec = {
+        .kind = "vxlan",
+        .mtu = f->parent.mtu - FABRIC_OVERHEAD,
+        .mac = mac,
+        .up = true,
         .vxlan = {.vni = vni, .port = port, .local = f->address, .parent = f->parent.index}};
     char name[IFNAMSIZ];
     struct rtnl_link l;
@@ -176,7 +188,8 @@ int fabric_device(struct fabric *f, uint32_t vni, uint16_t port, const uint8_t m
         error_clear(err);
         r = rtnl_link_create(f->route, &spec, err);
         if (r == -EOPNOTSUPP)
-            return error_set(err, EOPNOTSUPP, "this kernel has no VXLAN (CONFIG_VXLAN): load the module vxlan");
+            return error_set(err, EOPNOTSUPP,
+                             "this kernel has no VXLAN (CONFIG_VXLAN): load the module vxlan");
         r = r < 0 ? r : rtnl_link_get(f->route, name, &l, err);
     }
     if (r < 0)

@@ -12,7 +12,7 @@ struct levelling {
     const struct lease *peers;
     size_t n;
     const struct ipnet *network;
-    bool *seen; /* per peer */
+    bool *seen;                /* per peer */
     struct rtnl_route *routes; /* to delete */
     size_t routes_n;
     struct rtnl_neighbour *neighbours;
@@ -23,14 +23,17 @@ struct levelling {
 static struct rtnl_route route_to(const struct fabric *f, const struct lease *p)
 {
     if (p->backend == LEASE_HOST_GW)
-        return (struct rtnl_route){.dst = p->subnet, .gateway = p->public_ip, .oif = f->parent.index};
+        return (struct rtnl_route){
+            .dst = p->subnet, .gateway = p->public_ip, .oif = f->parent.index};
     /* The gateway is the far end's own tunnel address, which no route leads to: on link. */
-    return (struct rtnl_route){.dst = p->subnet, .gateway = p->subnet.ip, .oif = f->device, .onlink = true};
+    return (struct rtnl_route){
+        .dst = p->subnet, .gateway = p->subnet.ip, .oif = f->device, .onlink = true};
 }
 
 static struct rtnl_neighbour neighbour_of(const struct fabric *f, const struct lease *p, bool fdb)
 {
-    struct rtnl_neighbour b = {.index = f->device, .fdb = fdb, .ip = fdb ? p->public_ip : p->subnet.ip};
+    struct rtnl_neighbour b = {
+        .index = f->device, .fdb = fdb, .ip = fdb ? p->public_ip : p->subnet.ip};
 
     memcpy(b.mac, p->mac, MAC_BYTES);
     return b;
@@ -40,8 +43,8 @@ static bool is_ours(const struct levelling *l, const struct rtnl_route *r)
 {
     if (l->f->device && r->oif == l->f->device)
         return true;
-    return r->oif == l->f->parent.index && r->gateway.family && ipnet_contains(l->network, &r->dst.ip) &&
-           r->dst.bits >= l->network->bits;
+    return r->oif == l->f->parent.index && r->gateway.family &&
+           ipnet_contains(l->network, &r->dst.ip) && r->dst.bits >= l->network->bits;
 }
 
 static int on_route(const struct rtnl_route *r, void *arg)
@@ -52,7 +55,8 @@ static int on_route(const struct rtnl_route *r, void *arg)
         return 0;
     for (size_t i = 0; i < l->n; i++) {
         struct rtnl_route want = route_to(l->f, &l->peers[i]);
-        if (!ipnet_equal(&want.dst, &r->dst) || want.oif != r->oif || !ip_equal(&want.gateway, &r->gateway))
+        if (!ipnet_equal(&want.dst, &r->dst) || want.oif != r->oif ||
+            !ip_equal(&want.gateway, &r->gateway))
             continue;
         l->seen[i] = true;
         return 0;
@@ -85,7 +89,8 @@ static int on_neighbour(const struct rtnl_neighbour *b, void *arg)
     static const uint8_t none[MAC_BYTES];
     struct levelling *l = arg;
 
-    if (!(b->state & NUD_PERMANENT) || b->ip.family != AF_INET || memcmp(b->mac, none, MAC_BYTES) == 0)
+    if (!(b->state & NUD_PERMANENT) || b->ip.family != AF_INET ||
+        memcmp(b->mac, none, MAC_BYTES) == 0)
         return 0;
     for (size_t i = 0; i < l->n; i++) {
         struct rtnl_neighbour want = neighbour_of(l->f, &l->peers[i], l->fdb);
@@ -122,10 +127,14 @@ static int level_neighbours(struct levelling *l, bool fdb, size_t *changes, stru
     return r;
 }
 
-int fabric_peers(struct fabric *f, const struct lease *peers, size_t n, const struct ipnet *network, size_t *ret_changes,
-                 struct error **err)
+int fabric_peers(struct fabric *f, const struct lease *peers, size_t n, const struct ipnet *network,
+                 size_t *ret_changes, struct error **err)
 {
-    struct levelling l = {.f = f, .peers = peers, .n = n, .network = network, .seen = xcalloc(n ? n : 1, sizeof(bool))};
+    struct levelling l = {.f = f,
+                          .peers = peers,
+                          .n = n,
+                          .network = network,
+                          .seen = xcalloc(n ? n : 1, sizeof(bool))};
     size_t changes = 0;
     int r = 0;
 
@@ -180,8 +189,8 @@ static void put_rule(struct nft_batch *b, const char *chain, const struct rule *
     nft_rule_end(b);
 }
 
-int fabric_rules(struct fabric *f, const struct ipnet *network, const struct ipnet *subnet, bool masquerade,
-                 struct error **err)
+int fabric_rules(struct fabric *f, const struct ipnet *network, const struct ipnet *subnet,
+                 bool masquerade, struct error **err)
 {
     const struct ipnet multicast = {{AF_INET, {224}}, 4};
     const struct rule post[] = {
@@ -193,7 +202,8 @@ int fabric_rules(struct fabric *f, const struct ipnet *network, const struct ipn
     const struct rule forward[] = {{.source = network}, {.destination = network}};
     struct nft_batch *b;
 
-    if (f->rules_done && ipnet_equal(network, &f->rules_network) && ipnet_equal(subnet, &f->rules_subnet) &&
+    if (f->rules_done && ipnet_equal(network, &f->rules_network) &&
+        ipnet_equal(subnet, &f->rules_subnet) &&
         nft_table_get(f->nft, NFPROTO_IPV4, FABRIC_TABLE, NULL, NULL) == 0)
         return 0;
     b = nft_batch_new(f->nft, NFPROTO_IPV4, FABRIC_TABLE);

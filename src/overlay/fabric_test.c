@@ -1,4 +1,5 @@
-/* Two hosts, each a network namespace with a pod namespace behind it, joined by a wire: pods talk through the tunnel. */
+/* Two hosts, each a network namespace with a pod namespace behind it, joined by a wire: pods talk
+ * through the tunnel. */
 #include "api/object.h"
 #include "base/cleanup.h"
 #include "base/file.h"
@@ -43,8 +44,10 @@ TEST(leases_from_nodes)
     cleanup_buf struct buf b = {0};
     struct lease l = lease_of(
         "{\"metadata\":{\"name\":\"n\",\"annotations\":{\"flannel.alpha.coreos.com/backend-data\":"
-        "\"{\\\"VNI\\\":1,\\\"VtepMAC\\\":\\\"f2:4c:df:c1:cb:99\\\"}\",\"flannel.alpha.coreos.com/backend-type\":\"vxlan\","
-        "\"flannel.alpha.coreos.com/public-ip\":\"10.64.3.3\",\"flannel.alpha.coreos.com/kube-subnet-manager\":\"true\"}},"
+        "\"{\\\"VNI\\\":1,\\\"VtepMAC\\\":\\\"f2:4c:df:c1:cb:99\\\"}\",\"flannel.alpha.coreos.com/"
+        "backend-type\":\"vxlan\","
+        "\"flannel.alpha.coreos.com/public-ip\":\"10.64.3.3\",\"flannel.alpha.coreos.com/"
+        "kube-subnet-manager\":\"true\"}},"
         "\"spec\":{\"podCIDR\":\"172.30.5.0/24\",\"podCIDRs\":[\"172.30.5.0/24\"]}}");
 
     assert_true(lease_is_complete(&l));
@@ -59,8 +62,10 @@ TEST(leases_from_nodes)
     K8s__Node *n;
     struct arena a;
     arena_init(&a, 0);
-    OK(object_decode_json(&k8s__node__descriptor,
-                          STR("{\"metadata\":{\"annotations\":{\"flannel.alpha.coreos.com/public-ip\":\"x\"}}}"), 0, &a, &n, &err));
+    OK(object_decode_json(
+        &k8s__node__descriptor,
+        STR("{\"metadata\":{\"annotations\":{\"flannel.alpha.coreos.com/public-ip\":\"x\"}}}"), 0,
+        &a, &n, &err));
     assert_int_equal(lease_read(n, &l, &err), -EINVAL);
     arena_fini(&a);
 }
@@ -73,13 +78,15 @@ TEST(subnet_file_and_docker_options)
     buf_init(&b, 4096);
     buf_init(&d, 4096);
     assert_int_equal(output_format(&o, &b), 0);
-    assert_string_equal(b.p, "FLANNEL_NETWORK=172.30.0.0/16\nFLANNEL_SUBNET=172.30.5.1/24\nFLANNEL_MTU=1450\n"
-                             "FLANNEL_IPMASQ=true\n");
+    assert_string_equal(
+        b.p, "FLANNEL_NETWORK=172.30.0.0/16\nFLANNEL_SUBNET=172.30.5.1/24\nFLANNEL_MTU=1450\n"
+             "FLANNEL_IPMASQ=true\n");
     assert_int_equal(output_parse(buf_str(&b), &back, NULL), 0);
     assert_true(ipnet_equal(&back.subnet, &o.subnet) && back.mtu == 1450 && back.masquerade);
     struct output_docker how = {.combined = true, .combined_key = "DOCKER_NETWORK_OPTIONS"};
     assert_int_equal(output_format_docker(&o, &how, &d), 0);
-    assert_string_equal(d.p, "DOCKER_NETWORK_OPTIONS=\" --bip=172.30.5.1/24 --ip-masq=false --mtu=1450\"\n");
+    assert_string_equal(
+        d.p, "DOCKER_NETWORK_OPTIONS=\" --bip=172.30.5.1/24 --ip-masq=false --mtu=1450\"\n");
     assert_int_equal(output_parse(STR("FLANNEL_MTU=9\n"), &back, NULL), -EINVAL);
     assert_int_equal(output_parse(STR(""), &back, NULL), -EINVAL);
 }
@@ -104,7 +111,9 @@ static void up(int ns, const char *link, const char *address, const char *gatewa
     OK(rtnl_address_add(n, &(struct rtnl_address){.index = l.index, .net = net_of(address)}, &err));
     OK(rtnl_link_set_up(n, l.index, true, &err));
     if (gateway)
-        OK(rtnl_route_add(n, &(struct rtnl_route){.dst = net_of("0.0.0.0/0"), .gateway = net_of(gateway).ip}, &err));
+        OK(rtnl_route_add(
+            n, &(struct rtnl_route){.dst = net_of("0.0.0.0/0"), .gateway = net_of(gateway).ip},
+            &err));
     netlink_close(n);
 }
 
@@ -123,13 +132,19 @@ static void build(void)
         pod[i] = test_new_netns();
     }
     OK(netlink_open(NETLINK_ROUTE, host[0], &n, &err));
-    OK(rtnl_link_create(n, &(struct rtnl_link_spec){.kind = "veth", .name = "wire", .peer = {.name = "wire", .netns = {.fd = host[1]}}},
-                        &err));
+    OK(rtnl_link_create(
+        n,
+        &(struct rtnl_link_spec){
+            .kind = "veth", .name = "wire", .peer = {.name = "wire", .netns = {.fd = host[1]}}},
+        &err));
     netlink_close(n);
     for (int i = 0; i < 2; i++) {
         OK(netlink_open(NETLINK_ROUTE, host[i], &n, &err));
-        OK(rtnl_link_create(n, &(struct rtnl_link_spec){.kind = "veth", .name = "pod", .peer = {.name = "eth0", .netns = {.fd = pod[i]}}},
-                            &err));
+        OK(rtnl_link_create(
+            n,
+            &(struct rtnl_link_spec){
+                .kind = "veth", .name = "pod", .peer = {.name = "eth0", .netns = {.fd = pod[i]}}},
+            &err));
         netlink_close(n);
         up(host[i], "wire", wire[i], NULL);
         up(host[i], "pod", bridge[i], NULL);
@@ -138,7 +153,8 @@ static void build(void)
     }
 }
 
-/* A datagram from pod to pod, asked for again while links come up, and what the other saw as its source. */
+/* A datagram from pod to pod, asked for again while links come up, and what the other saw as its
+ * source. */
 static bool talk(int from, int to, char out[static INET_ADDRSTRLEN])
 {
     struct timeval t = {.tv_usec = 200000};
@@ -164,7 +180,8 @@ static bool talk(int from, int to, char out[static INET_ADDRSTRLEN])
 
 static struct lease lease_for(int i, enum lease_backend backend)
 {
-    struct lease l = {.subnet = net_of(subnet[i]), .public_ip = net_of(wire[i]).ip, .backend = backend, .vni = 1};
+    struct lease l = {
+        .subnet = net_of(subnet[i]), .public_ip = net_of(wire[i]).ip, .backend = backend, .vni = 1};
 
     fabric_mac(i ? "node2" : "node1", 1, l.mac);
     return l;

@@ -8,7 +8,8 @@
 
 const char *lease_backend_name(enum lease_backend b)
 {
-    static const char *const names[] = {[LEASE_NONE] = "", [LEASE_VXLAN] = "vxlan", [LEASE_HOST_GW] = "host-gw"};
+    static const char *const names[] = {
+        [LEASE_NONE] = "", [LEASE_VXLAN] = "vxlan", [LEASE_HOST_GW] = "host-gw"};
 
     return names[b];
 }
@@ -29,13 +30,15 @@ static int read_data(const char *text, struct lease *l, struct error **err)
     l->vni = (uint32_t)vni;
     mac = json_text_or(o, "VtepMAC", NULL);
     if (mac && mac_parse(str_of(mac), l->mac) < 0)
-        return error_set(err, EINVAL, LEASE_PREFIX "backend-data: VtepMAC \"%.32s\" is not a MAC address", mac);
+        return error_set(err, EINVAL,
+                         LEASE_PREFIX "backend-data: VtepMAC \"%.32s\" is not a MAC address", mac);
     return 0;
 }
 
 static const char *annotation(const K8s__Node *n, const char *key)
 {
-    return n->metadata ? pairs_get(n->metadata->annotations, n->metadata->n_annotations, key) : NULL;
+    return n->metadata ? pairs_get(n->metadata->annotations, n->metadata->n_annotations, key)
+                       : NULL;
 }
 
 static int read_subnet(const K8s__Node *n, struct lease *l, struct error **err)
@@ -59,7 +62,8 @@ static int read_subnet(const K8s__Node *n, struct lease *l, struct error **err)
 
 int lease_read(const K8s__Node *n, struct lease *ret, struct error **err)
 {
-    const char *ip = annotation(n, LEASE_PREFIX "public-ip"), *type = annotation(n, LEASE_PREFIX "backend-type");
+    const char *ip = annotation(n, LEASE_PREFIX "public-ip"),
+               *type = annotation(n, LEASE_PREFIX "backend-type");
     const char *overwrite = annotation(n, LEASE_PREFIX "public-ip-overwrite");
     const char *data = annotation(n, LEASE_PREFIX "backend-data");
     struct lease l = {.vni = 1};
@@ -91,8 +95,9 @@ bool lease_is_complete(const struct lease *l)
 
 bool lease_equal(const struct lease *a, const struct lease *b)
 {
-    return ipnet_equal(&a->subnet, &b->subnet) && ip_equal(&a->public_ip, &b->public_ip) && a->backend == b->backend &&
-           a->vni == b->vni && memcmp(a->mac, b->mac, MAC_BYTES) == 0 && a->managed == b->managed;
+    return ipnet_equal(&a->subnet, &b->subnet) && ip_equal(&a->public_ip, &b->public_ip) &&
+           a->backend == b->backend && a->vni == b->vni && memcmp(a->mac, b->mac, MAC_BYTES) == 0 &&
+           a->managed == b->managed;
 }
 
 int lease_format_patch(const struct lease *l, struct buf *b)
@@ -106,8 +111,9 @@ int lease_format_patch(const struct lease *l, struct buf *b)
         (void)snprintf(data, sizeof(data), "{\"VNI\":%u,\"VtepMAC\":\"%s\"}", l->vni, mac);
     else
         (void)snprintf(data, sizeof(data), "null");
-    o = json_pack("{s:{s:{s:s,s:s,s:s,s:s}}}", "metadata", "annotations", LEASE_PREFIX "backend-data", data,
-                  LEASE_PREFIX "backend-type", lease_backend_name(l->backend), LEASE_PREFIX "public-ip", ip,
+    o = json_pack("{s:{s:{s:s,s:s,s:s,s:s}}}", "metadata", "annotations",
+                  LEASE_PREFIX "backend-data", data, LEASE_PREFIX "backend-type",
+                  lease_backend_name(l->backend), LEASE_PREFIX "public-ip", ip,
                   LEASE_PREFIX "kube-subnet-manager", "true");
     return json_write(o, b);
 }

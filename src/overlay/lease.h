@@ -7,15 +7,15 @@
 #define LEASE_PREFIX "flannel.alpha.coreos.com/"
 enum lease_backend { LEASE_NONE, LEASE_VXLAN, LEASE_HOST_GW };
 struct lease {
-    struct ipnet subnet;   /* masked; family 0: none yet */
+    struct ipnet subnet; /* masked; family 0: none yet */
     struct ip public_ip;
     enum lease_backend backend;
-    uint32_t vni;          /* vxlan; 1 when not said */
+    uint32_t vni; /* vxlan; 1 when not said */
     uint8_t mac[MAC_BYTES];
-    bool managed;          /* kube-subnet-manager is "true" */
+    bool managed; /* kube-subnet-manager is "true" */
 };
-/* First IPv4 podCIDR and the annotations. -EINVAL with a sentence when an annotation does not parse; *ret then has
- * what did. */
+/* First IPv4 podCIDR and the annotations. -EINVAL with a sentence when an annotation does not
+ * parse; *ret then has what did. */
 int lease_read(const K8s__Node *n, struct lease *ret, struct error **err);
 /* Ready to send packets to: subnet, address and backend data are there. */
 bool lease_is_complete(const struct lease *l);

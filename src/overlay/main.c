@@ -12,7 +12,8 @@
 #include <stdio.h>
 
 struct settings {
-    char *kubeconfig, *server, *node_name, *interface, *public_ip, *subnet_file, *docker_file, *network, *net_config;
+    char *kubeconfig, *server, *node_name, *interface, *public_ip, *subnet_file, *docker_file,
+        *network, *net_config;
     char *backend;
     bool kube, masquerade, cleanup, version;
     int64_t verbosity, vni, port;
@@ -21,8 +22,8 @@ struct settings {
 
 static void settings_fini(struct settings *s)
 {
-    char *v[] = {s->kubeconfig, s->server, s->node_name, s->interface, s->public_ip, s->subnet_file, s->docker_file,
-                 s->network, s->net_config, s->backend};
+    char *v[] = {s->kubeconfig,  s->server,      s->node_name, s->interface,  s->public_ip,
+                 s->subnet_file, s->docker_file, s->network,   s->net_config, s->backend};
 
     for (size_t i = 0; i < ARRAY_LEN(v); i++)
         free(v[i]);
@@ -33,14 +34,18 @@ static int parse_flags(struct settings *s, int argc, char **argv, struct error *
     char *etcd[5] = {NULL};
     const struct flag flags[] = {
         {"kube-subnet-mgr", 0, FLAG_BOOL, &s->kube, "subnets from the Node objects"},
-        {"kubeconfig-file", 0, FLAG_STRING, &s->kubeconfig, "credentials and address of the API server"},
-        {"kube-api-url", 0, FLAG_STRING, &s->server, "address of the API server; overrides the kubeconfig's"},
-        {"hostname-override", 0, FLAG_STRING, &s->node_name, "this node's name [NODE_NAME or the host's]"},
+        {"kubeconfig-file", 0, FLAG_STRING, &s->kubeconfig,
+         "credentials and address of the API server"},
+        {"kube-api-url", 0, FLAG_STRING, &s->server,
+         "address of the API server; overrides the kubeconfig's"},
+        {"hostname-override", 0, FLAG_STRING, &s->node_name,
+         "this node's name [NODE_NAME or the host's]"},
         {"iface", 0, FLAG_STRING, &s->interface, "interface or address to the other nodes"},
         {"public-ip", 0, FLAG_STRING, &s->public_ip, "address the other nodes send to"},
         {"subnet-file", 0, FLAG_STRING, &s->subnet_file, "where the subnet is written"},
         {"docker-file", 0, FLAG_STRING, &s->docker_file, "where dockerd's options are written"},
-        {"net-config-path", 0, FLAG_STRING, &s->net_config, "network configuration: Network and Backend"},
+        {"net-config-path", 0, FLAG_STRING, &s->net_config,
+         "network configuration: Network and Backend"},
         {"network", 0, FLAG_STRING, &s->network, "addresses of all pods"},
         {"backend", 0, FLAG_STRING, &s->backend, "vxlan or host-gw"},
         {"ip-masq", 0, FLAG_BOOL, &s->masquerade, "masquerade packets from pods to the world"},
@@ -78,7 +83,8 @@ static int parse_flags(struct settings *s, int argc, char **argv, struct error *
     return r;
 }
 
-/* flannel's net-conf.json: {"Network":"172.30.0.0/16","Backend":{"Type":"vxlan","VNI":1,"Port":8472}} */
+/* flannel's net-conf.json:
+ * {"Network":"172.30.0.0/16","Backend":{"Type":"vxlan","VNI":1,"Port":8472}} */
 static int read_net_config(struct settings *s, struct error **err)
 {
     cleanup_json json_t *o = NULL;
@@ -126,20 +132,29 @@ static int make_config(struct settings *s, struct overlay_config *c, struct erro
     int r;
 
     if (s->etcd && !s->kube)
-        return error_set(err, ENOTSUP, "leases in etcd are not served yet: give --kube-subnet-mgr --kubeconfig-file=FILE, which takes "
-                                       "subnets from the Node objects");
+        return error_set(err, ENOTSUP,
+                         "leases in etcd are not served yet: give --kube-subnet-mgr "
+                         "--kubeconfig-file=FILE, which takes "
+                         "subnets from the Node objects");
     r = read_net_config(s, err);
     if (r == 0)
         r = fill_node_name(s, err);
     if (r < 0)
         return r;
     if (s->backend && !streq(s->backend, "vxlan") && !streq(s->backend, "host-gw"))
-        return error_set(err, ENOTSUP, "backend \"%s\" is not served: vxlan and host-gw are", s->backend);
+        return error_set(err, ENOTSUP, "backend \"%s\" is not served: vxlan and host-gw are",
+                         s->backend);
     if (s->vni < 0 || s->vni >= 1 << 24 || s->port < 0 || s->port > 65535)
         return error_set(err, EINVAL, "VNI or Port of the network configuration is out of range");
-    *c = (struct overlay_config){.node_name = s->node_name, .interface = s->interface, .public_ip = s->public_ip,
-                                 .network = s->network, .subnet_file = s->subnet_file, .docker_file = s->docker_file,
-                                 .vni = (uint32_t)s->vni, .port = (uint16_t)s->port, .no_masquerade = !s->masquerade,
+    *c = (struct overlay_config){.node_name = s->node_name,
+                                 .interface = s->interface,
+                                 .public_ip = s->public_ip,
+                                 .network = s->network,
+                                 .subnet_file = s->subnet_file,
+                                 .docker_file = s->docker_file,
+                                 .vni = (uint32_t)s->vni,
+                                 .port = (uint16_t)s->port,
+                                 .no_masquerade = !s->masquerade,
                                  .host_gateway = streq(s->backend, "host-gw")};
     return 0;
 }
@@ -166,7 +181,9 @@ static int run(const struct settings *s, struct overlay_config *c, struct error 
     if (s->server)
         str_replace(&k.server, s->server);
     l = loop_new();
-    r = kube_client_new(l, &k, &(struct kube_client_options){.user_agent = "flanneld/" SKIFF_VERSION}, &c->client, err);
+    r = kube_client_new(l, &k,
+                        &(struct kube_client_options){.user_agent = "flanneld/" SKIFF_VERSION},
+                        &c->client, err);
     loop_signal_start(l, &term, SIGTERM, on_term);
     loop_signal_start(l, &interrupt, SIGINT, on_term);
     if (r == 0)
@@ -185,7 +202,8 @@ static int run(const struct settings *s, struct overlay_config *c, struct error 
 static int docker_opts_main(int argc, char **argv)
 {
     cleanup_error struct error *err = NULL;
-    cleanup_free char *file = xstrdup("/run/flannel/subnet.env"), *to = xstrdup("/run/docker_opts.env"), *key = NULL;
+    cleanup_free char *file = xstrdup("/run/flannel/subnet.env"),
+                      *to = xstrdup("/run/docker_opts.env"), *key = NULL;
     cleanup_buf struct buf text = {0}, out = {0};
     struct output_docker d = {0};
     struct output o;
@@ -243,7 +261,9 @@ int overlay_main(int argc, char **argv)
             r = run(&s, &c, &err);
     }
     if (r < 0)
-        (void)fprintf(stderr, "%s%s\n", strstarts(error_message(err), "flanneld:") ? "" : "flanneld: ", error_message(err));
+        (void)fprintf(
+            stderr, "%s%s\n",
+            strstarts(error_message(err), "flanneld:") ? "" : "flanneld: ", error_message(err));
     settings_fini(&s);
     return r < 0 ? 1 : 0;
 }

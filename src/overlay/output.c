@@ -17,8 +17,9 @@ int output_format(const struct output *o, struct buf *b)
 
     ipnet_format(&o->network, network);
     gateway_format(o, subnet);
-    return buf_printf(b, "FLANNEL_NETWORK=%s\nFLANNEL_SUBNET=%s\nFLANNEL_MTU=%u\nFLANNEL_IPMASQ=%s\n", network, subnet,
-                      o->mtu, o->masquerade ? "true" : "false");
+    return buf_printf(b,
+                      "FLANNEL_NETWORK=%s\nFLANNEL_SUBNET=%s\nFLANNEL_MTU=%u\nFLANNEL_IPMASQ=%s\n",
+                      network, subnet, o->mtu, o->masquerade ? "true" : "false");
 }
 
 int output_parse(struct str text, struct output *ret, struct error **err)
@@ -42,8 +43,8 @@ int output_parse(struct str text, struct output *ret, struct error **err)
         else if (str_eq_z(key, "FLANNEL_IPMASQ"))
             o.masquerade = str_eq_z(value, "true");
         if (r < 0)
-            return error_set(err, EINVAL, "subnet file: %.*s=%.*s is not understood", STR_FMT(key), (int)(value.n > 64 ? 64 : value.n),
-                             value.p);
+            return error_set(err, EINVAL, "subnet file: %.*s=%.*s is not understood", STR_FMT(key),
+                             (int)(value.n > 64 ? 64 : value.n), value.p);
     }
     if (!o.subnet.ip.family)
         return error_set(err, EINVAL, "subnet file: FLANNEL_SUBNET is missing");
@@ -67,7 +68,8 @@ int output_format_docker(const struct output *o, const struct output_docker *d, 
         (void)buf_printf(b, "DOCKER_OPT_MTU=\"--mtu=%u\"\n", o->mtu);
     }
     if (d->combined) {
-        (void)buf_printf(b, "%s=\" --bip=%s", d->combined_key ? d->combined_key : "DOCKER_OPTS", bip);
+        (void)buf_printf(b, "%s=\" --bip=%s", d->combined_key ? d->combined_key : "DOCKER_OPTS",
+                         bip);
         if (!d->no_masquerade_option)
             (void)buf_printf(b, " --ip-masq=%s", masquerade);
         (void)buf_printf(b, " --mtu=%u\"\n", o->mtu);

@@ -47,7 +47,8 @@ static void on_patched(const struct kube_result *r, void *arg)
     o->patch = NULL;
     if (!r->err)
         return;
-    log_warn("overlay", "cannot write the Node's annotations", "error", error_message(r->err), NULL);
+    log_warn("overlay", "cannot write the Node's annotations", "error", error_message(r->err),
+             NULL);
     loop_timer_start(o->loop, &o->timer, backoff_next_ms(&o->backoff), o->timer.fn);
 }
 
@@ -59,8 +60,8 @@ static void announce(struct overlay *o)
         return;
     buf_init(&b, 4096);
     if (lease_format_patch(&o->wanted, &b) == 0)
-        kube_patch(o->client, &k8s__node__descriptor, NULL, o->node_name, NULL, KUBE_PATCH_MERGE, buf_str(&b), on_patched,
-                   o, &o->patch);
+        kube_patch(o->client, &k8s__node__descriptor, NULL, o->node_name, NULL, KUBE_PATCH_MERGE,
+                   buf_str(&b), on_patched, o, &o->patch);
 }
 
 /* ---- levelling ---- */
@@ -73,7 +74,8 @@ static uint32_t pod_mtu(const struct overlay *o)
 static int write_files(struct overlay *o, struct error **err)
 {
     struct output out = {o->network, o->own.subnet, pod_mtu(o), !o->cfg.no_masquerade};
-    struct output_docker docker = {.combined = true, .individual = true, .masquerade = o->cfg.no_masquerade};
+    struct output_docker docker = {
+        .combined = true, .individual = true, .masquerade = o->cfg.no_masquerade};
     cleanup_buf struct buf b = {0}, d = {0};
     bool changed = false, ignored;
     char subnet[IPNET_TEXT];
@@ -87,7 +89,8 @@ static int write_files(struct overlay *o, struct error **err)
         r = output_write(o->docker_file, buf_str(&d), &ignored, err);
     ipnet_format(&o->own.subnet, subnet);
     if (r == 0 && (changed || !o->ready)) {
-        log_info("overlay", "subnet is ready", "subnet", subnet, "interface", o->fabric.parent.name, NULL);
+        log_info("overlay", "subnet is ready", "subnet", subnet, "interface", o->fabric.parent.name,
+                 NULL);
         if (o->cfg.on_subnet)
             o->cfg.on_subnet(subnet, out.mtu, o->cfg.arg);
     }
@@ -105,7 +108,8 @@ static int level_peers(struct overlay *o, struct error **err)
         if (!lease_is_complete(l) || ipnet_equal(&l->subnet, &o->own.subnet))
             continue;
         if (ip_equal(&l->public_ip, &o->wanted.public_ip)) {
-            log_warn("overlay", "another node announces our address; it is left out", "node", e->key, NULL);
+            log_warn("overlay", "another node announces our address; it is left out", "node",
+                     e->key, NULL);
             continue;
         }
         if (l->backend == LEASE_VXLAN && (o->cfg.host_gateway || l->vni != o->cfg.vni))
@@ -128,7 +132,8 @@ static int allow_forwarding(void *arg, struct error **err)
     return file_write_knob("/proc/sys/net/ipv4/ip_forward", "1", err);
 }
 
-/* A verdict of accept in our table does not save a packet from another table's drop: all we can do is say so. */
+/* A verdict of accept in our table does not save a packet from another table's drop: all we can do
+ * is say so. */
 static void warn_about_drop(struct overlay *o)
 {
     static const uint8_t families[] = {NFPROTO_IPV4, NFPROTO_INET};
@@ -138,8 +143,11 @@ static void warn_about_drop(struct overlay *o)
         if (nft_find_drop_policy(o->fabric.nft, families[i], NF_INET_FORWARD, &f, NULL) != 1)
             continue;
         o->warned_drop = true;
-        log_warn("overlay", "a firewall drops forwarded packets by default: pods may not reach other nodes; \"iptables -P FORWARD ACCEPT\" "
-                            "or rules for the pod network let them", "table", f.table, "chain", f.chain, NULL);
+        log_warn("overlay",
+                 "a firewall drops forwarded packets by default: pods may not reach other nodes; "
+                 "\"iptables -P FORWARD ACCEPT\" "
+                 "or rules for the pod network let them",
+                 "table", f.table, "chain", f.chain, NULL);
     }
 }
 
@@ -162,7 +170,8 @@ static int level(struct overlay *o, struct error **err)
     /* The files first: on a single node nothing else matters to pods. */
     r = write_files(o, err);
     if (r == 0)
-        r = o->netns >= 0 ? netns_run(o->netns, allow_forwarding, NULL, err) : allow_forwarding(NULL, err);
+        r = o->netns >= 0 ? netns_run(o->netns, allow_forwarding, NULL, err)
+                          : allow_forwarding(NULL, err);
     if (r == 0)
         r = fabric_rules(&o->fabric, &o->network, &o->own.subnet, !o->cfg.no_masquerade, err);
     if (r == 0 && !o->cfg.host_gateway)
@@ -225,10 +234,12 @@ static bool concerns_us(const struct overlay *o, const struct nlmsghdr *h)
     switch (h->nlmsg_type) {
     case RTM_NEWLINK:
     case RTM_DELLINK:
-        return rtnl_link_parse(h, &l) == 0 && ((f->device && l.index == f->device) || l.index == f->parent.index);
+        return rtnl_link_parse(h, &l) == 0 &&
+               ((f->device && l.index == f->device) || l.index == f->parent.index);
     case RTM_NEWADDR:
     case RTM_DELADDR:
-        return rtnl_address_parse(h, &a) == 0 && (a.index == f->device || a.index == f->parent.index);
+        return rtnl_address_parse(h, &a) == 0 &&
+               (a.index == f->device || a.index == f->parent.index);
     case RTM_DELROUTE:
         return rtnl_route_parse(h, &r) == 0 && r.protocol == RTNL_PROTO_SKIFF &&
                (r.oif == f->device || r.oif == f->parent.index);
@@ -252,7 +263,8 @@ static void on_rules_event(const struct nlmsghdr *h, void *arg)
     struct overlay *o = arg;
     struct nft_event e = {0};
 
-    if (h && (nft_event_parse(h, &e) < 0 || !streq(e.table, FABRIC_TABLE) || e.portid == nft_portid(o->fabric.nft)))
+    if (h && (nft_event_parse(h, &e) < 0 || !streq(e.table, FABRIC_TABLE) ||
+              e.portid == nft_portid(o->fabric.nft)))
         return;
     o->fabric.rules_done = false;
     if (o->ready && !loop_timer_pending(&o->timer)) {
@@ -271,13 +283,15 @@ static void on_node(enum reflect_event ev, void *msg, void *arg)
     struct lease l, *known;
 
     if (lease_read(msg, &l, &err) < 0) {
-        log_warn("overlay", "a Node's data is not understood", "node", name, "error", error_message(err), NULL);
+        log_warn("overlay", "a Node's data is not understood", "node", name, "error",
+                 error_message(err), NULL);
         return;
     }
     if (streq(name, o->node_name)) {
         bool same = o->own_seen && lease_equal(&l, &o->own);
         if (!o->own_seen && !l.subnet.ip.family)
-            log_info("overlay", "waiting for the controller manager to give this node a podCIDR", "node", name, NULL);
+            log_info("overlay", "waiting for the controller manager to give this node a podCIDR",
+                     "node", name, NULL);
         o->own = l;
         o->own_seen = true;
         if (!same)
@@ -313,11 +327,13 @@ static void on_nodes_listed(void *arg)
 
     o->listed = true;
     if (!o->own_seen)
-        log_info("overlay", "waiting for the kubelet to register this node", "node", o->node_name, NULL);
+        log_info("overlay", "waiting for the kubelet to register this node", "node", o->node_name,
+                 NULL);
     schedule(o);
 }
 
-static const struct reflector_ops node_ops = {.on_object = on_node, .on_delete = on_node_gone, .on_synced = on_nodes_listed};
+static const struct reflector_ops node_ops = {
+    .on_object = on_node, .on_delete = on_node_gone, .on_synced = on_nodes_listed};
 
 /* ---- lifecycle ---- */
 
@@ -342,31 +358,37 @@ static struct overlay *overlay_new(struct loop *l, const struct overlay_config *
     return o;
 }
 
-int overlay_start(struct loop *l, const struct overlay_config *cfg, struct overlay **ret, struct error **err)
+int overlay_start(struct loop *l, const struct overlay_config *cfg, struct overlay **ret,
+                  struct error **err)
 {
-    static const unsigned groups[] = {RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV4_ROUTE, RTNLGRP_NEIGH};
+    static const unsigned groups[] = {RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV4_ROUTE,
+                                      RTNLGRP_NEIGH};
     static const unsigned rules_group = NFNLGRP_NFTABLES;
     const char *network = cfg->network && cfg->network[0] ? cfg->network : "172.30.0.0/16";
     struct overlay *o = overlay_new(l, cfg);
     struct str rest = str_of(network);
     int r = 0;
 
-    if (ipnet_parse(str_trim(str_split(&rest, ',')), &o->network) < 0 || o->network.ip.family != AF_INET)
-        r = error_set(err, EINVAL, "network \"%s\" is not an IPv4 range such as 172.30.0.0/16", network);
+    if (ipnet_parse(str_trim(str_split(&rest, ',')), &o->network) < 0 ||
+        o->network.ip.family != AF_INET)
+        r = error_set(err, EINVAL, "network \"%s\" is not an IPv4 range such as 172.30.0.0/16",
+                      network);
     if (r == 0)
         r = fabric_open(&o->fabric, o->netns, err);
     if (r == 0)
-        r = netlink_monitor_start(l, NETLINK_ROUTE, o->netns, groups, ARRAY_LEN(groups), on_kernel_event, o, &o->monitor,
-                                  err);
+        r = netlink_monitor_start(l, NETLINK_ROUTE, o->netns, groups, ARRAY_LEN(groups),
+                                  on_kernel_event, o, &o->monitor, err);
     if (r == 0)
-        r = netlink_monitor_start(l, NETLINK_NETFILTER, o->netns, &rules_group, 1, on_rules_event, o, &o->rules_monitor, err);
+        r = netlink_monitor_start(l, NETLINK_NETFILTER, o->netns, &rules_group, 1, on_rules_event,
+                                  o, &o->rules_monitor, err);
     if (r < 0) {
         overlay_stop(o);
         return r;
     }
     loop_timer_start(l, &o->period, PERIOD_MS, on_period);
-    o->nodes = reflector_start(o->client, &(struct reflector_config){.type = &k8s__node__descriptor, .track = true,
-                                              .ops = &node_ops, .arg = o});
+    o->nodes = reflector_start(
+        o->client, &(struct reflector_config){
+                       .type = &k8s__node__descriptor, .track = true, .ops = &node_ops, .arg = o});
     *ret = o;
     return 0;
 }
@@ -397,7 +419,8 @@ bool overlay_ready(const struct overlay *o)
     return o->ready;
 }
 
-int overlay_cleanup(const char *subnet_file, const char *docker_file, int netns_fd, struct error **err)
+int overlay_cleanup(const char *subnet_file, const char *docker_file, int netns_fd,
+                    struct error **err)
 {
     const char *files[] = {subnet_file ? subnet_file : "/run/flannel/subnet.env", docker_file};
 

@@ -11,7 +11,8 @@
 
 void proxy_settings_init(struct proxy_settings *s)
 {
-    *s = (struct proxy_settings){.mark_bit = 14, .sync_ns = 30 * NSEC_PER_SEC, .min_sync_ns = 0, .verbosity = 2};
+    *s = (struct proxy_settings){
+        .mark_bit = 14, .sync_ns = 30 * NSEC_PER_SEC, .min_sync_ns = 0, .verbosity = 2};
     s->bind_address = xstrdup("0.0.0.0");
     s->healthz = xstrdup("0.0.0.0:10256");
     s->metrics = xstrdup("127.0.0.1:10249");
@@ -21,8 +22,10 @@ void proxy_settings_init(struct proxy_settings *s)
 
 void proxy_settings_fini(struct proxy_settings *s)
 {
-    char *v[] = {s->kubeconfig, s->server, s->bind_address, s->node_name, s->cluster_cidr, s->detect_local, s->interface,
-                 s->prefix, s->node_port_addresses, s->healthz, s->metrics, s->mode, s->text};
+    char *v[] = {
+        s->kubeconfig,   s->server,    s->bind_address, s->node_name,           s->cluster_cidr,
+        s->detect_local, s->interface, s->prefix,       s->node_port_addresses, s->healthz,
+        s->metrics,      s->mode,      s->text};
 
     for (size_t i = 0; i < ARRAY_LEN(v); i++)
         free(v[i]);
@@ -60,7 +63,8 @@ static int read_duration(const json_t *o, const char *key, int64_t *ret, struct 
 
 static int read_rules(struct proxy_settings *s, const json_t *o, struct error **err)
 {
-    const json_t *bit = json_object_get(o, "masqueradeBit"), *all = json_object_get(o, "masqueradeAll");
+    const json_t *bit = json_object_get(o, "masqueradeBit"),
+                 *all = json_object_get(o, "masqueradeAll");
     int r;
 
     if (!json_is_object(o))
@@ -106,9 +110,12 @@ static int read_document(struct proxy_settings *s, const json_t *o, struct error
     struct {
         const char *key;
         char **at;
-    } texts[] = {{"bindAddress", &s->bind_address},   {"hostnameOverride", &s->node_name},
-                 {"clusterCIDR", &s->cluster_cidr},   {"detectLocalMode", &s->detect_local},
-                 {"healthzBindAddress", &s->healthz}, {"metricsBindAddress", &s->metrics},
+    } texts[] = {{"bindAddress", &s->bind_address},
+                 {"hostnameOverride", &s->node_name},
+                 {"clusterCIDR", &s->cluster_cidr},
+                 {"detectLocalMode", &s->detect_local},
+                 {"healthzBindAddress", &s->healthz},
+                 {"metricsBindAddress", &s->metrics},
                  {"mode", &s->mode}};
     int r = 0;
 
@@ -127,7 +134,8 @@ static int read_document(struct proxy_settings *s, const json_t *o, struct error
     return r;
 }
 
-int proxy_settings_read(struct proxy_settings *s, struct str text, const char *what, struct error **err)
+int proxy_settings_read(struct proxy_settings *s, struct str text, const char *what,
+                        struct error **err)
 {
     cleanup_json json_t *o = NULL;
     cleanup_buf struct buf b = {0};
@@ -138,7 +146,9 @@ int proxy_settings_read(struct proxy_settings *s, struct str text, const char *w
         return r;
     if (!streq(json_text_at(o, "kind", NULL), "KubeProxyConfiguration") ||
         !streq(json_text_at(o, "apiVersion", NULL), "kubeproxy.config.k8s.io/v1alpha1"))
-        return error_set(err, EINVAL, "%s: not a KubeProxyConfiguration of kubeproxy.config.k8s.io/v1alpha1", what);
+        return error_set(err, EINVAL,
+                         "%s: not a KubeProxyConfiguration of kubeproxy.config.k8s.io/v1alpha1",
+                         what);
     r = read_document(s, o, err);
     if (r < 0)
         return error_wrap(err, "%s", what);
@@ -157,27 +167,37 @@ int proxy_settings_parse(struct proxy_settings *s, int argc, char **argv, struct
     const struct flag flags[] = {
         {"config", 0, FLAG_STRING, &file, "KubeProxyConfiguration file"},
         {"kubeconfig", 0, FLAG_STRING, &s->kubeconfig, "credentials and address of the API server"},
-        {"master", 0, FLAG_STRING, &s->server, "address of the API server; overrides the kubeconfig's"},
+        {"master", 0, FLAG_STRING, &s->server,
+         "address of the API server; overrides the kubeconfig's"},
         {"hostname-override", 0, FLAG_STRING, &host, "this node's name, the same as the kubelet's"},
         {"bind-address", 0, FLAG_STRING, &s->bind_address, "this node's address"},
-        {"cluster-cidr", 0, FLAG_STRING, &s->cluster_cidr, "addresses of pods; traffic from others is masqueraded"},
+        {"cluster-cidr", 0, FLAG_STRING, &s->cluster_cidr,
+         "addresses of pods; traffic from others is masqueraded"},
         {"detect-local-mode", 0, FLAG_STRING, &s->detect_local,
          "ClusterCIDR, NodeCIDR, BridgeInterface or InterfaceNamePrefix"},
         {"pod-bridge-interface", 0, FLAG_STRING, &s->interface, "for BridgeInterface"},
         {"pod-interface-name-prefix", 0, FLAG_STRING, &s->prefix, "for InterfaceNamePrefix"},
-        {"nodeport-addresses", 0, FLAG_STRING, &s->node_port_addresses, "ranges of node port addresses, or primary"},
-        {"masquerade-all", 0, FLAG_BOOL, &s->masquerade_all, "masquerade all traffic to cluster IPs"},
-        {"iptables-masquerade-bit", 0, FLAG_INT, &s->mark_bit, "bit of the packet mark", .min = 0, .max = 31},
-        {"nftables-masquerade-bit", 0, FLAG_INT, &s->mark_bit, "bit of the packet mark", .min = 0, .max = 31},
+        {"nodeport-addresses", 0, FLAG_STRING, &s->node_port_addresses,
+         "ranges of node port addresses, or primary"},
+        {"masquerade-all", 0, FLAG_BOOL, &s->masquerade_all,
+         "masquerade all traffic to cluster IPs"},
+        {"iptables-masquerade-bit", 0, FLAG_INT, &s->mark_bit, "bit of the packet mark", .min = 0,
+         .max = 31},
+        {"nftables-masquerade-bit", 0, FLAG_INT, &s->mark_bit, "bit of the packet mark", .min = 0,
+         .max = 31},
         {"proxy-mode", 0, FLAG_STRING, &s->mode, "accepted; nf_tables serves every mode"},
-        {"healthz-bind-address", 0, FLAG_STRING, &s->healthz, "address and port of /healthz; empty: none"},
-        {"metrics-bind-address", 0, FLAG_STRING, &s->metrics, "address and port of /metrics; empty: none"},
+        {"healthz-bind-address", 0, FLAG_STRING, &s->healthz,
+         "address and port of /healthz; empty: none"},
+        {"metrics-bind-address", 0, FLAG_STRING, &s->metrics,
+         "address and port of /metrics; empty: none"},
         {"healthz-port", 0, FLAG_STRING, &healthz_port, NULL},
         {"metrics-port", 0, FLAG_STRING, &metrics_port, NULL},
         {"iptables-sync-period", 0, FLAG_DURATION, &s->sync_ns, "how often everything is compared"},
         {"nftables-sync-period", 0, FLAG_DURATION, &s->sync_ns, "how often everything is compared"},
-        {"iptables-min-sync-period", 0, FLAG_DURATION, &s->min_sync_ns, "least time between changes"},
-        {"nftables-min-sync-period", 0, FLAG_DURATION, &s->min_sync_ns, "least time between changes"},
+        {"iptables-min-sync-period", 0, FLAG_DURATION, &s->min_sync_ns,
+         "least time between changes"},
+        {"nftables-min-sync-period", 0, FLAG_DURATION, &s->min_sync_ns,
+         "least time between changes"},
         {"cleanup", 0, FLAG_BOOL, &s->cleanup, "remove all rules and exit"},
         {"v", 'v', FLAG_INT, &s->verbosity, "verbosity", .min = 0, .max = 20, .seen = &verbose},
         {"logtostderr", 0, FLAG_IGNORED_BOOL},
@@ -233,7 +253,8 @@ int proxy_settings_parse(struct proxy_settings *s, int argc, char **argv, struct
 
 int proxy_settings_finish(struct proxy_settings *s, struct error **err)
 {
-    static const char *const modes[] = {"ClusterCIDR", "NodeCIDR", "BridgeInterface", "InterfaceNamePrefix"};
+    static const char *const modes[] = {"ClusterCIDR", "NodeCIDR", "BridgeInterface",
+                                        "InterfaceNamePrefix"};
     struct proxy_config *c = &s->config;
 
     *c = (struct proxy_config){
@@ -251,16 +272,21 @@ int proxy_settings_finish(struct proxy_settings *s, struct error **err)
     };
     for (size_t i = 0; s->detect_local[0]; i++) {
         if (i == ARRAY_LEN(modes))
-            return error_set(err, EINVAL, "detect-local-mode \"%s\" is none of ClusterCIDR, NodeCIDR, BridgeInterface, "
-                                          "InterfaceNamePrefix", s->detect_local);
+            return error_set(
+                err, EINVAL,
+                "detect-local-mode \"%s\" is none of ClusterCIDR, NodeCIDR, BridgeInterface, "
+                "InterfaceNamePrefix",
+                s->detect_local);
         if (streq(modes[i], s->detect_local)) {
             c->detect_local = (enum proxy_detect_local)i;
             break;
         }
     }
     c->local_interface = c->detect_local == PROXY_LOCAL_BRIDGE ? s->interface : s->prefix;
-    if (s->mode[0] && !streq(s->mode, "iptables") && !streq(s->mode, "ipvs") && !streq(s->mode, "nftables"))
-        return error_set(err, EINVAL, "proxy mode \"%s\" is none of iptables, ipvs, nftables", s->mode);
+    if (s->mode[0] && !streq(s->mode, "iptables") && !streq(s->mode, "ipvs") &&
+        !streq(s->mode, "nftables"))
+        return error_set(err, EINVAL, "proxy mode \"%s\" is none of iptables, ipvs, nftables",
+                         s->mode);
     if (s->mode[0] && !streq(s->mode, "nftables"))
         log_info("proxy", "this mode is served by nf_tables", "mode", s->mode, NULL);
     return 0;

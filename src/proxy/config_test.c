@@ -5,7 +5,7 @@
 
 static int parse(struct proxy_settings *s, struct error **err, const char *const *words)
 {
-    char *argv[16] = {(char *)(uintptr_t)"kube-proxy"};
+    char *argv[16] = {(char *)(uintptr_t) "kube-proxy"};
     int argc = 1;
 
     for (; words[argc - 1]; argc++)
@@ -16,8 +16,13 @@ static int parse(struct proxy_settings *s, struct error **err, const char *const
 
 TEST(the_walkthroughs_command_line)
 {
-    static const char *const words[] = {"--bind-address=10.64.3.7", "--hostname-override=kube-node1", "--cluster-cidr=172.30.0.0/16",
-        "--kubeconfig=/etc/kubernetes/kube-proxy.kubeconfig", "--logtostderr=true", "--v=2", NULL};
+    static const char *const words[] = {"--bind-address=10.64.3.7",
+                                        "--hostname-override=kube-node1",
+                                        "--cluster-cidr=172.30.0.0/16",
+                                        "--kubeconfig=/etc/kubernetes/kube-proxy.kubeconfig",
+                                        "--logtostderr=true",
+                                        "--v=2",
+                                        NULL};
     cleanup_error struct error *err = NULL;
     struct proxy_settings s;
 
@@ -48,11 +53,17 @@ TEST(a_configuration_document)
     struct proxy_settings s;
 
     proxy_settings_init(&s);
-    assert_int_equal(proxy_settings_read(&s, STR("apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\n"
-                                                 "mode: nftables\nclusterCIDR: 10.0.0.0/8\nnodePortAddresses: [192.0.2.0/24, 'fd00::/8']\n"
-                                                 "detectLocalMode: BridgeInterface\ndetectLocal: {bridgeInterface: docker0}\n"
-                                                 "clientConnection: {kubeconfig: /k}\nnftables: {masqueradeBit: 5, syncPeriod: 1m, "
-                                                 "masqueradeAll: true}\n"), "test", &err), 0);
+    assert_int_equal(
+        proxy_settings_read(
+            &s,
+            STR("apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\n"
+                "mode: nftables\nclusterCIDR: 10.0.0.0/8\nnodePortAddresses: [192.0.2.0/24, "
+                "'fd00::/8']\n"
+                "detectLocalMode: BridgeInterface\ndetectLocal: {bridgeInterface: docker0}\n"
+                "clientConnection: {kubeconfig: /k}\nnftables: {masqueradeBit: 5, syncPeriod: 1m, "
+                "masqueradeAll: true}\n"),
+            "test", &err),
+        0);
     assert_int_equal(proxy_settings_finish(&s, &err), 0);
     assert_int_equal(s.config.detect_local, PROXY_LOCAL_BRIDGE);
     assert_string_equal(s.config.local_interface, "docker0");
@@ -70,12 +81,16 @@ TEST(what_is_wrong_is_said)
         const char *text, *says;
     } rows[] = {
         {"kind: Pod\n", "not a KubeProxyConfiguration"},
-        {"apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\nmode: [1]\n", "mode must be a string"},
-        {"apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\niptables: {masqueradeBit: 40}\n",
+        {"apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\nmode: [1]\n",
+         "mode must be a string"},
+        {"apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\niptables: "
+         "{masqueradeBit: 40}\n",
          "masqueradeBit must be within 0 and 31"},
-        {"apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\niptables: {syncPeriod: soon}\n",
+        {"apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\niptables: "
+         "{syncPeriod: soon}\n",
          "syncPeriod must be a duration"},
-        {"apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\nnodePortAddresses: 1\n",
+        {"apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: "
+         "KubeProxyConfiguration\nnodePortAddresses: 1\n",
          "nodePortAddresses must be a list"},
     };
 

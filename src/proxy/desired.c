@@ -33,8 +33,9 @@ static void put_target(uint8_t *k, uint8_t v6, const struct target *t)
     memcpy(k + n, &be, 2);
 }
 
-static void add_list(struct elements *out, uint8_t v6, const struct ip *a, const struct service_port *p, uint16_t port,
-                     const struct targets *t, uint32_t list, bool sticky)
+static void add_list(struct elements *out, uint8_t v6, const struct ip *a,
+                     const struct service_port *p, uint16_t port, const struct targets *t,
+                     uint32_t list, bool sticky)
 {
     for (size_t i = 0; i < t->n; i++) {
         struct element *e = elements_add(out, MAP_ENDPOINTS, v6);
@@ -57,19 +58,25 @@ struct target_chain {
 };
 
 /* One address and port (or node port: a is zero) that leads somewhere, or is refused. */
-static void add_entry(struct elements *out, const struct service *s, struct ruleset *rules, uint8_t v6,
-                      const struct ip *a, const struct service_port *p, uint16_t port, const struct target_chain *c,
-                      bool anybody)
+static void add_entry(struct elements *out, const struct service *s, struct ruleset *rules,
+                      uint8_t v6, const struct ip *a, const struct service_port *p, uint16_t port,
+                      const struct target_chain *c, bool anybody)
 {
-    const struct chain_spec spec = {.v6 = v6, .kind = c->kind, .node_port = c->node_port, .n = (uint32_t)c->first->n,
-                                    .m = c->second ? (uint32_t)c->second->n : 0, .affinity_s = s->spec.affinity_s};
+    const struct chain_spec spec = {.v6 = v6,
+                                    .kind = c->kind,
+                                    .node_port = c->node_port,
+                                    .n = (uint32_t)c->first->n,
+                                    .m = c->second ? (uint32_t)c->second->n : 0,
+                                    .affinity_s = s->spec.affinity_s};
     bool any = c->first->n || (c->second && c->second->n);
     struct element *e;
     uint8_t key[ELEMENT_KEY_MAX] = {0};
     size_t n = put_key(key, v6, a, p->protocol, port), skip = c->node_port ? n - 8 : 0;
 
-    e = elements_add(out, any ? (c->node_port ? MAP_NODE_PORTS : MAP_SERVICES)
-                              : (c->node_port ? MAP_NO_NODE_PORTS : MAP_NO_ENDPOINTS), v6);
+    e = elements_add(out,
+                     any ? (c->node_port ? MAP_NODE_PORTS : MAP_SERVICES)
+                         : (c->node_port ? MAP_NO_NODE_PORTS : MAP_NO_ENDPOINTS),
+                     v6);
     memcpy(e->key, key + skip, n - skip);
     if (!any) {
         e->data[0] = anybody ? ELEMENT_DROP : ELEMENT_REJECT;
@@ -81,8 +88,8 @@ static void add_entry(struct elements *out, const struct service *s, struct rule
         add_list(out, v6, a, p, port, c->second, ELEMENT_LOCAL_LIST, s->spec.affinity_s != 0);
 }
 
-static void add_firewall(struct elements *out, const struct service *s, uint8_t v6, const struct ip *a,
-                         const struct service_port *p)
+static void add_firewall(struct elements *out, const struct service *s, uint8_t v6,
+                         const struct ip *a, const struct service_port *p)
 {
     bool ours = false;
 
@@ -124,11 +131,13 @@ struct making {
     struct elements *out;
 };
 
-static void add_internal(const struct making *m, const struct service_port *p, const struct ip *a, const struct lists *l)
+static void add_internal(const struct making *m, const struct service_port *p, const struct ip *a,
+                         const struct lists *l)
 {
     const struct service_spec *spec = &m->s->spec;
     uint8_t v6 = a->family == AF_INET6;
-    struct target_chain c = {CHAIN_CLUSTER, false, spec->internal_local ? &l->local : &l->cluster, NULL};
+    struct target_chain c = {CHAIN_CLUSTER, false, spec->internal_local ? &l->local : &l->cluster,
+                             NULL};
 
     if (!m->may_use(a, p->protocol, p->port, m->arg))
         return;
@@ -136,12 +145,13 @@ static void add_internal(const struct making *m, const struct service_port *p, c
     memcpy(elements_add(m->out, MAP_CLUSTER_IPS, v6)->key, a->bytes, v6 ? 16 : 4);
 }
 
-static void add_external(const struct making *m, const struct service_port *p, const struct ip *a, uint16_t port,
-                         bool node_port, const struct lists *l)
+static void add_external(const struct making *m, const struct service_port *p, const struct ip *a,
+                         uint16_t port, bool node_port, const struct lists *l)
 {
     bool local = m->s->spec.external_local;
     uint8_t v6 = a->family == AF_INET6;
-    struct target_chain c = {local ? CHAIN_LOCAL : CHAIN_EXTERNAL, node_port, &l->cluster, local ? &l->local : NULL};
+    struct target_chain c = {local ? CHAIN_LOCAL : CHAIN_EXTERNAL, node_port, &l->cluster,
+                             local ? &l->local : NULL};
 
     if (!m->may_use(a, p->protocol, port, m->arg))
         return;
@@ -150,7 +160,8 @@ static void add_external(const struct making *m, const struct service_port *p, c
         add_firewall(m->out, m->s, v6, a, p);
 }
 
-static void add_port(const struct making *m, uint8_t family, const struct service_port *p, const struct lists *l)
+static void add_port(const struct making *m, uint8_t family, const struct service_port *p,
+                     const struct lists *l)
 {
     const struct service_spec *s = &m->s->spec;
     const struct ip zero = {.family = family};
@@ -173,8 +184,8 @@ static bool has_family(const struct service_spec *s, uint8_t family)
     return false;
 }
 
-void service_desired(const struct service *s, uint64_t our_zone, struct ruleset *rules, desired_claim_fn may_use,
-                     void *arg, struct desired *ret)
+void service_desired(const struct service *s, uint64_t our_zone, struct ruleset *rules,
+                     desired_claim_fn may_use, void *arg, struct desired *ret)
 {
     static const uint8_t families[] = {AF_INET, AF_INET6};
     struct making m = {s, rules, may_use, arg, &ret->elements};

@@ -105,7 +105,8 @@ struct packed elements_pack(const struct elements *l)
     struct packed p = {0};
 
     for (size_t i = 0; i < l->n; i++)
-        p.n += 1 + element_key_bytes(l->v[i].map, l->v[i].v6) + element_data_bytes(l->v[i].map, l->v[i].v6);
+        p.n += 1 + element_key_bytes(l->v[i].map, l->v[i].v6) +
+               element_data_bytes(l->v[i].map, l->v[i].v6);
     if (!p.n)
         return p;
     p.p = xmalloc(p.n);
@@ -138,7 +139,8 @@ void element_from_record(const uint8_t *record, struct element *ret)
     memcpy(ret->data, record + 1 + key, element_data_bytes(ret->map, ret->v6));
 }
 
-bool packed_next(const struct packed *p, size_t *at, struct element *ret, const uint8_t **ret_record)
+bool packed_next(const struct packed *p, size_t *at, struct element *ret,
+                 const uint8_t **ret_record)
 {
     const uint8_t *r = p->p + *at;
 
@@ -154,8 +156,8 @@ bool packed_next(const struct packed *p, size_t *at, struct element *ret, const 
 
 /* ---- difference ---- */
 
-static void diff_pass(const struct packed *old, const struct elements *new_, element_fn gone, element_fn added,
-                      void *arg)
+static void diff_pass(const struct packed *old, const struct elements *new_, element_fn gone,
+                      element_fn added, void *arg)
 {
     struct element o;
     size_t at = 0, i = 0;
@@ -175,7 +177,8 @@ static void diff_pass(const struct packed *old, const struct elements *new_, ele
     }
 }
 
-void elements_diff(const struct packed *old, const struct elements *new_, element_fn gone, element_fn added, void *arg)
+void elements_diff(const struct packed *old, const struct elements *new_, element_fn gone,
+                   element_fn added, void *arg)
 {
     diff_pass(old, new_, gone, NULL, arg);
     diff_pass(old, new_, NULL, added, arg);

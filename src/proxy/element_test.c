@@ -12,7 +12,8 @@ static void on_gone(const struct element *e, void *arg)
 
 static void on_added(const struct element *e, void *arg)
 {
-    (void)snprintf(text + strlen(text), sizeof(text) - strlen(text), "+%u=%u ", e->key[3], e->data[0]);
+    (void)snprintf(text + strlen(text), sizeof(text) - strlen(text), "+%u=%u ", e->key[3],
+                   e->data[0]);
 }
 
 static void put(struct elements *l, uint8_t key, uint8_t data)

@@ -31,7 +31,8 @@ static int fill_node_name(struct proxy_settings *s, struct error **err)
     return 0;
 }
 
-static int connect_api(const struct proxy_settings *s, struct loop *l, struct kube_client **ret, struct error **err)
+static int connect_api(const struct proxy_settings *s, struct loop *l, struct kube_client **ret,
+                       struct error **err)
 {
     cleanup_kubeconfig struct kubeconfig k = {0};
     int r = 0;
@@ -41,10 +42,13 @@ static int connect_api(const struct proxy_settings *s, struct loop *l, struct ku
     else if (!s->server)
         r = kubeconfig_in_cluster(&k, err);
     if (r < 0)
-        return s->kubeconfig ? r : error_set(err, EINVAL, "no API server is named: give --kubeconfig or --config");
+        return s->kubeconfig ? r
+                             : error_set(err, EINVAL,
+                                         "no API server is named: give --kubeconfig or --config");
     if (s->server)
         str_replace(&k.server, s->server);
-    return kube_client_new(l, &k, &(struct kube_client_options){.user_agent = "kube-proxy/" SKIFF_VERSION}, ret, err);
+    return kube_client_new(
+        l, &k, &(struct kube_client_options){.user_agent = "kube-proxy/" SKIFF_VERSION}, ret, err);
 }
 
 static int run(struct proxy_settings *s, struct error **err)
@@ -90,7 +94,9 @@ int proxy_main(int argc, char **argv)
             r = run(&s, &err);
     }
     if (r < 0)
-        (void)fprintf(stderr, "%s%s\n", strstarts(error_message(err), "kube-proxy:") ? "" : "kube-proxy: ", error_message(err));
+        (void)fprintf(
+            stderr, "%s%s\n",
+            strstarts(error_message(err), "kube-proxy:") ? "" : "kube-proxy: ", error_message(err));
     proxy_settings_fini(&s);
     return r < 0 ? 1 : r;
 }

@@ -4,12 +4,14 @@
 #include "base/mem.h"
 #include <arpa/inet.h>
 
-/* Address, protocol, port of a front; a node port has address 0, a cluster address as such protocol 0. */
+/* Address, protocol, port of a front; a node port has address 0, a cluster address as such protocol
+ * 0. */
 struct claim {
     uint8_t key[1 + 16 + 1 + 2];
 };
 
-int proxier_init(struct proxier *p, const char *node_name, struct ruleset_options *o, int netns_fd, struct error **err)
+int proxier_init(struct proxier *p, const char *node_name, struct ruleset_options *o, int netns_fd,
+                 struct error **err)
 {
     *p = (struct proxier){0};
     map_init(&p->services);
@@ -141,7 +143,8 @@ void proxier_set_slice(struct proxier *p, const K8s__EndpointSlice *o)
 {
     const char *name = service_label(o), *ns = strna(o->metadata ? o->metadata->namespace_ : NULL);
     cleanup_free char *key = xasprintf("%s/%s", ns, strna(o->metadata ? o->metadata->name : NULL));
-    struct slice *s = name ? slice_read(o, p->node_name, &p->zones) : NULL, *old = map_get(&p->slices, key);
+    struct slice *s = name ? slice_read(o, p->node_name, &p->zones) : NULL,
+                 *old = map_get(&p->slices, key);
 
     if (!s) {
         drop_slice(p, ns, key);
@@ -222,12 +225,13 @@ static bool on_claim(const struct ip *a, uint8_t protocol, uint16_t port, void *
     struct service *owner = map_get_str(&c->p->claims, claim_str(&k));
     if (owner && owner != c->s) {
         if (!c->s->blocked)
-            log_warn("proxy", "another Service has an address or port this one wants", "service", c->s->key, "holder",
-                     owner->key, NULL);
+            log_warn("proxy", "another Service has an address or port this one wants", "service",
+                     c->s->key, "holder", owner->key, NULL);
         c->blocked = true;
         return false;
     }
-    for (size_t i = 0; i < c->n; i++) /* the same address by two ways, such as an external IP that is also an ingress IP */
+    for (size_t i = 0; i < c->n;
+         i++) /* the same address by two ways, such as an external IP that is also an ingress IP */
         if (memcmp(&c->claims[i], &k, sizeof(k)) == 0)
             return false;
     (void)map_set_str(&c->p->claims, claim_str(&k), c->s);
@@ -311,8 +315,9 @@ static int reconcile(struct proxier *p, struct error **err)
     free(want);
     p->last_tally = tally;
     if (r == 0 && (tally.added || tally.removed))
-        log_fmt(LOG_LEVEL_INFO, "proxy", "rules levelled: %zu elements kept, %zu added, %zu removed", tally.kept, tally.added,
-                tally.removed);
+        log_fmt(LOG_LEVEL_INFO, "proxy",
+                "rules levelled: %zu elements kept, %zu added, %zu removed", tally.kept,
+                tally.added, tally.removed);
     return r;
 }
 

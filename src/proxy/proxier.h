@@ -1,7 +1,7 @@
 /*
- * The proxy's mind, without the API: Services and EndpointSlices go in as they come, proxier_sync brings the kernel level
- * with them by changing only what changed. Also keeps the connection tracking table clean of UDP flows to endpoints that are
- * gone.
+ * The proxy's mind, without the API: Services and EndpointSlices go in as they come, proxier_sync
+ * brings the kernel level with them by changing only what changed. Also keeps the connection
+ * tracking table clean of UDP flows to endpoints that are gone.
  */
 #pragma once
 #include "base/map.h"
@@ -18,9 +18,9 @@ struct stale_flows {
 };
 struct proxier {
     char *node_name;
-    struct map services;  /* "ns/name" -> struct service */
-    struct map slices;    /* "ns/name" -> struct slice */
-    struct map claims;    /* address . protocol . port -> struct service that has it */
+    struct map services; /* "ns/name" -> struct service */
+    struct map slices;   /* "ns/name" -> struct slice */
+    struct map claims;   /* address . protocol . port -> struct service that has it */
     struct list dirty;
     struct zone_names zones;
     uint64_t our_zone;
@@ -30,7 +30,7 @@ struct proxier {
     bool reconcile_due; /* the next sync compares with the kernel */
     size_t syncs, changes;
     struct ruleset_tally last_tally; /* of the last comparison with the kernel */
-    struct list health; /* services with a health-check node port */
+    struct list health;              /* services with a health-check node port */
 };
 struct service {
     struct list dirty, health;
@@ -46,7 +46,8 @@ struct service {
 };
 
 /* Options are moved in. */
-int proxier_init(struct proxier *p, const char *node_name, struct ruleset_options *o, int netns_fd, struct error **err);
+int proxier_init(struct proxier *p, const char *node_name, struct ruleset_options *o, int netns_fd,
+                 struct error **err);
 void proxier_fini(struct proxier *p); /* leaves the kernel as it is */
 
 void proxier_set_service(struct proxier *p, const K8s__Service *s);
@@ -66,13 +67,16 @@ struct desired {
     struct elements elements; /* sorted */
     size_t local_ready;
 };
-/* What the Service needs in the kernel. may_use says whether it may have an address and port (another may have it). */
+/* What the Service needs in the kernel. may_use says whether it may have an address and port
+ * (another may have it). */
 typedef bool (*desired_claim_fn)(const struct ip *a, uint8_t protocol, uint16_t port, void *arg);
-void service_desired(const struct service *s, uint64_t our_zone, struct ruleset *rules, desired_claim_fn may_use,
-                     void *arg, struct desired *ret);
+void service_desired(const struct service *s, uint64_t our_zone, struct ruleset *rules,
+                     desired_claim_fn may_use, void *arg, struct desired *ret);
 
 /* ---- stale.c ---- */
 /* Adds the UDP flows that the change from old to new makes wrong. */
-void stale_flows_collect(struct stale_flows *l, const struct packed *old, const struct elements *new_);
-/* Removes them from connection tracking and empties the list; after the rules have changed, or packets bring them back. */
+void stale_flows_collect(struct stale_flows *l, const struct packed *old,
+                         const struct elements *new_);
+/* Removes them from connection tracking and empties the list; after the rules have changed, or
+ * packets bring them back. */
 void stale_flows_remove(struct stale_flows *l, struct netlink *conntrack);

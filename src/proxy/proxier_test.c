@@ -1,4 +1,5 @@
-/* The proxy's rules under real packets: a node, two pods behind its bridge, and a client outside, each a network namespace. */
+/* The proxy's rules under real packets: a node, two pods behind its bridge, and a client outside,
+ * each a network namespace. */
 #include "api/object.h"
 #include "base/cleanup.h"
 #include "base/file.h"
@@ -68,7 +69,8 @@ static void configure6(int where, const char *link, const char *address, const c
     struct rtnl_address a = {.index = l.index, .net = net_of(address), .flags = IFA_F_NODAD};
     OK(rtnl_address_add(n, &a, &err));
     if (gateway) {
-        struct rtnl_route r = {.dst = net_of("::/0"), .gateway = net_of(gateway).ip, .oif = l.index};
+        struct rtnl_route r = {
+            .dst = net_of("::/0"), .gateway = net_of(gateway).ip, .oif = l.index};
         OK(rtnl_route_replace(n, &r, &err));
     }
     netlink_close(n);
@@ -81,8 +83,14 @@ static void veth(const char *name, int master, int where)
     struct rtnl_link l;
 
     OK(netlink_open(NETLINK_ROUTE, ns[NODE], &n, &err));
-    OK(rtnl_link_create(n, &(struct rtnl_link_spec){.kind = "veth", .name = name, .master = master, .up = true,
-                               .peer = {.name = "eth0", .netns = {.fd = ns[where]}}}, &err));
+    OK(rtnl_link_create(
+        n,
+        &(struct rtnl_link_spec){.kind = "veth",
+                                 .name = name,
+                                 .master = master,
+                                 .up = true,
+                                 .peer = {.name = "eth0", .netns = {.fd = ns[where]}}},
+        &err));
     OK(rtnl_link_get(n, name, &l, &err));
     if (master)
         OK(rtnl_bridge_port_set_hairpin(n, l.index, true, &err));
@@ -108,7 +116,8 @@ static void build_network(void)
     for (int i = 0; i < PLACES; i++)
         ns[i] = test_new_netns();
     OK(netlink_open(NETLINK_ROUTE, ns[NODE], &n, &err));
-    OK(rtnl_link_create(n, &(struct rtnl_link_spec){.kind = "bridge", .name = "br0", .up = true}, &err));
+    OK(rtnl_link_create(n, &(struct rtnl_link_spec){.kind = "bridge", .name = "br0", .up = true},
+                        &err));
     OK(rtnl_link_get(n, "br0", &l, &err));
     int bridge = l.index;
     OK(rtnl_link_get(n, "lo", &l, &err));
@@ -173,7 +182,8 @@ static void serve(const char *name, int tcp, int udp)
         }
         n = sizeof(from);
         if (p[1].revents && recvfrom(udp, in, sizeof(in), 0, (struct sockaddr *)&from, &n) >= 0)
-            (void)sendto(udp, text, (size_t)introduce(name, &from, text, sizeof(text)), 0, (struct sockaddr *)&from, n);
+            (void)sendto(udp, text, (size_t)introduce(name, &from, text, sizeof(text)), 0,
+                         (struct sockaddr *)&from, n);
     }
 }
 
@@ -197,10 +207,13 @@ static int connected(int where, int type, const char *ip, uint16_t port)
     bool v6 = strchr(ip, ':') != NULL;
     int fd = netns_socket(ns[where], v6 ? AF_INET6 : AF_INET, type | SOCK_CLOEXEC, 0, NULL);
 
-    assert_int_equal(inet_pton(v6 ? AF_INET6 : AF_INET, ip, v6 ? (void *)&a6.sin6_addr : (void *)&a4.sin_addr), 1);
+    assert_int_equal(
+        inet_pton(v6 ? AF_INET6 : AF_INET, ip, v6 ? (void *)&a6.sin6_addr : (void *)&a4.sin_addr),
+        1);
     (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &t, sizeof(t));
     (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof(t));
-    if (connect(fd, v6 ? (struct sockaddr *)&a6 : (struct sockaddr *)&a4, v6 ? sizeof(a6) : sizeof(a4)) < 0) {
+    if (connect(fd, v6 ? (struct sockaddr *)&a6 : (struct sockaddr *)&a4,
+                v6 ? sizeof(a6) : sizeof(a4)) < 0) {
         int saved = errno;
         (void)close(fd);
         errno = saved;
@@ -225,7 +238,8 @@ static const char *ask_fd(int fd, bool udp)
     }
     if (errno == ECONNREFUSED)
         return "refused";
-    return errno == EAGAIN || errno == EINPROGRESS || errno == ETIMEDOUT ? "silent" : strerror(errno);
+    return errno == EAGAIN || errno == EINPROGRESS || errno == ETIMEDOUT ? "silent"
+                                                                         : strerror(errno);
 }
 
 static const char *ask(int where, int type, const char *ip, uint16_t port)
@@ -275,7 +289,8 @@ static void sync_rules(void)
 
 static struct ruleset_options options(void)
 {
-    return (struct ruleset_options){.pods = {net_of("10.128.0.0/16"), net_of("fd00:128::/64")}, .mark = 0x4000};
+    return (struct ruleset_options){.pods = {net_of("10.128.0.0/16"), net_of("fd00:128::/64")},
+                                    .mark = 0x4000};
 }
 
 static void setup(void)
@@ -294,26 +309,32 @@ static void setup(void)
 #define SERVICE(name, spec)                                                                        \
     "{\"metadata\":{\"namespace\":\"t\",\"name\":\"" name "\"},\"spec\":{" spec "}}"
 #define SLICE(name, endpoints)                                                                     \
-    "{\"metadata\":{\"namespace\":\"t\",\"name\":\"" name "-1\",\"labels\":{\"kubernetes.io/service-name\":\"" name       \
-    "\"}},\"addressType\":\"IPv4\",\"ports\":[{\"name\":\"tcp\",\"port\":8080,\"protocol\":\"TCP\"},"      \
+    "{\"metadata\":{\"namespace\":\"t\",\"name\":\"" name                                          \
+    "-1\",\"labels\":{\"kubernetes.io/service-name\":\"" name                                      \
+    "\"}},\"addressType\":\"IPv4\",\"ports\":[{\"name\":\"tcp\",\"port\":8080,\"protocol\":"       \
+    "\"TCP\"},"                                                                                    \
     "{\"name\":\"udp\",\"port\":8080,\"protocol\":\"UDP\"}],\"endpoints\":[" endpoints "]}"
-#define EP(ip, node) "{\"addresses\":[\"" ip "\"],\"nodeName\":\"" node "\",\"conditions\":{\"ready\":true}}"
+#define EP(ip, node)                                                                               \
+    "{\"addresses\":[\"" ip "\"],\"nodeName\":\"" node "\",\"conditions\":{\"ready\":true}}"
 #define EP_ENDING(ip, node)                                                                        \
-    "{\"addresses\":[\"" ip "\"],\"nodeName\":\"" node "\",\"conditions\":{\"ready\":false,\"serving\":true,\"terminating\":true}}"
+    "{\"addresses\":[\"" ip "\"],\"nodeName\":\"" node                                             \
+    "\",\"conditions\":{\"ready\":false,\"serving\":true,\"terminating\":true}}"
 #define PORTS(node_port)                                                                           \
-    "\"ports\":[{\"name\":\"tcp\",\"port\":80,\"protocol\":\"TCP\",\"nodePort\":" node_port "},"                     \
+    "\"ports\":[{\"name\":\"tcp\",\"port\":80,\"protocol\":\"TCP\",\"nodePort\":" node_port "},"   \
     "{\"name\":\"udp\",\"port\":53,\"protocol\":\"UDP\",\"nodePort\":" node_port "}]"
 
 TEST(cluster_ip_and_node_port)
 {
     setup();
-    set_service(SERVICE("web", "\"type\":\"NodePort\",\"clusterIP\":\"10.96.0.1\",\"externalIPs\":[\"198.51.100.7\"]," PORTS("30080")));
+    set_service(SERVICE("web", "\"type\":\"NodePort\",\"clusterIP\":\"10.96.0.1\",\"externalIPs\":["
+                               "\"198.51.100.7\"]," PORTS("30080")));
     set_slice(SLICE("web", EP(POD_A, "node1")));
     sync_rules();
-    assert_string_equal(TCP(CLIENT, "10.96.0.1", 80), "a 10.128.0.1"); /* from outside: masqueraded */
-    assert_string_equal(TCP(B, "10.96.0.1", 80), "a " POD_B);          /* from a pod: not */
+    assert_string_equal(TCP(CLIENT, "10.96.0.1", 80),
+                        "a 10.128.0.1");                      /* from outside: masqueraded */
+    assert_string_equal(TCP(B, "10.96.0.1", 80), "a " POD_B); /* from a pod: not */
     assert_string_equal(TCP(NODE, "10.96.0.1", 80), "a 10.128.0.1");
-    assert_string_equal(TCP(A, "10.96.0.1", 80), "a 10.128.0.1");      /* to itself: hairpin */
+    assert_string_equal(TCP(A, "10.96.0.1", 80), "a 10.128.0.1"); /* to itself: hairpin */
     assert_string_equal(UDP(CLIENT, "10.96.0.1", 53), "a 10.128.0.1");
     assert_string_equal(UDP(B, "10.96.0.1", 53), "a " POD_B);
     assert_string_equal(TCP(CLIENT, NODE_IP, 30080), "a 10.128.0.1");
@@ -352,7 +373,8 @@ TEST(udp_flows_leave_a_dead_endpoint)
     setup();
     set_slice(SLICE("web", EP(POD_A, "node1")));
     sync_rules();
-    int fd = connected(CLIENT, SOCK_DGRAM, "10.96.0.1", 53), node_port = connected(CLIENT, SOCK_DGRAM, NODE_IP, 30080);
+    int fd = connected(CLIENT, SOCK_DGRAM, "10.96.0.1", 53),
+        node_port = connected(CLIENT, SOCK_DGRAM, NODE_IP, 30080);
     assert_string_equal(ask_fd(fd, true), "a 10.128.0.1");
     assert_string_equal(ask_fd(node_port, true), "a 10.128.0.1");
     set_slice(SLICE("web", EP(POD_B, "node1")));
@@ -381,7 +403,8 @@ TEST(no_endpoints_are_refused)
 TEST(traffic_policies)
 {
     setup();
-    set_service(SERVICE("local", "\"type\":\"NodePort\",\"clusterIP\":\"10.96.0.2\",\"externalTrafficPolicy\":\"Local\"," PORTS("30081")));
+    set_service(SERVICE("local", "\"type\":\"NodePort\",\"clusterIP\":\"10.96.0.2\","
+                                 "\"externalTrafficPolicy\":\"Local\"," PORTS("30081")));
     set_slice(SLICE("local", EP(POD_A, "node1") "," EP(POD_B, "node2")));
     sync_rules();
     for (int i = 0; i < 8; i++) /* only the local one, and the client's address stays */
@@ -394,7 +417,8 @@ TEST(traffic_policies)
     sync_rules();
     assert_string_equal(TCP(CLIENT, NODE_IP, 30081), "silent"); /* none here: dropped */
     assert_string_equal(TCP(A, NODE_IP, 30081), "b " POD_A);
-    set_service(SERVICE("inner", "\"clusterIP\":\"10.96.0.3\",\"internalTrafficPolicy\":\"Local\"," PORTS("0")));
+    set_service(SERVICE(
+        "inner", "\"clusterIP\":\"10.96.0.3\",\"internalTrafficPolicy\":\"Local\"," PORTS("0")));
     set_slice(SLICE("inner", EP(POD_A, "node2") "," EP(POD_B, "node1")));
     sync_rules();
     for (int i = 0; i < 8; i++)
@@ -407,7 +431,10 @@ TEST(traffic_policies)
 TEST(affinity_by_client)
 {
     setup();
-    set_service(SERVICE("sticky", "\"type\":\"NodePort\",\"clusterIP\":\"10.96.0.4\",\"sessionAffinity\":\"ClientIP\"," PORTS("30082")));
+    set_service(SERVICE(
+        "sticky",
+        "\"type\":\"NodePort\",\"clusterIP\":\"10.96.0.4\",\"sessionAffinity\":\"ClientIP\"," PORTS(
+            "30082")));
     set_slice(SLICE("sticky", EP(POD_A, "node1") "," EP(POD_B, "node1")));
     sync_rules();
     char first = TCP(CLIENT, "10.96.0.4", 80)[0];
@@ -432,17 +459,25 @@ TEST(affinity_by_client)
 TEST(balancer_source_ranges)
 {
     setup();
-    set_service("{\"metadata\":{\"namespace\":\"t\",\"name\":\"lb\"},\"spec\":{\"type\":\"LoadBalancer\",\"clusterIP\":\"10.96.0.5\","
-                "\"loadBalancerSourceRanges\":[\"203.0.113.0/24\",\"203.0.113.4/30\",\"10.128.0.0/16\"]," PORTS("30083") "},"
-                "\"status\":{\"loadBalancer\":{\"ingress\":[{\"ip\":\"198.51.100.9\"}]}}}");
+    set_service(
+        "{\"metadata\":{\"namespace\":\"t\",\"name\":\"lb\"},\"spec\":{\"type\":\"LoadBalancer\","
+        "\"clusterIP\":\"10.96.0.5\","
+        "\"loadBalancerSourceRanges\":[\"203.0.113.0/24\",\"203.0.113.4/30\",\"10.128.0.0/"
+        "16\"]," PORTS(
+            "30083") "},"
+                     "\"status\":{\"loadBalancer\":{\"ingress\":[{\"ip\":\"198.51.100.9\"}]}}}");
     set_slice(SLICE("lb", EP(POD_A, "node1")));
     sync_rules();
     assert_string_equal(TCP(CLIENT, "198.51.100.9", 80), "silent");
     assert_string_equal(TCP(B, "198.51.100.9", 80), "a 10.128.0.1");
-    assert_string_equal(TCP(CLIENT, NODE_IP, 30083), "a 10.128.0.1"); /* ranges are for the balancer's address */
-    set_service("{\"metadata\":{\"namespace\":\"t\",\"name\":\"lb\"},\"spec\":{\"type\":\"LoadBalancer\",\"clusterIP\":\"10.96.0.5\","
-                "\"loadBalancerSourceRanges\":[\"192.0.2.0/24\"]," PORTS("30083") "},"
-                "\"status\":{\"loadBalancer\":{\"ingress\":[{\"ip\":\"198.51.100.9\"}]}}}");
+    assert_string_equal(TCP(CLIENT, NODE_IP, 30083),
+                        "a 10.128.0.1"); /* ranges are for the balancer's address */
+    set_service(
+        "{\"metadata\":{\"namespace\":\"t\",\"name\":\"lb\"},\"spec\":{\"type\":\"LoadBalancer\","
+        "\"clusterIP\":\"10.96.0.5\","
+        "\"loadBalancerSourceRanges\":[\"192.0.2.0/24\"]," PORTS(
+            "30083") "},"
+                     "\"status\":{\"loadBalancer\":{\"ingress\":[{\"ip\":\"198.51.100.9\"}]}}}");
     sync_rules();
     assert_string_equal(TCP(CLIENT, "198.51.100.9", 80), "a 10.128.0.1");
 }
@@ -459,7 +494,8 @@ static size_t kernel_elements(const char *set)
     size_t count = 0;
 
     assert_int_equal(nft_open(ns[NODE], &n, NULL), 0);
-    assert_int_equal(nft_element_each(n, NFPROTO_IPV4, RULESET_TABLE, set, count_element, &count, NULL), 0);
+    assert_int_equal(
+        nft_element_each(n, NFPROTO_IPV4, RULESET_TABLE, set, count_element, &count, NULL), 0);
     nft_close(n);
     return count;
 }
@@ -475,7 +511,10 @@ TEST(a_restart_adopts_and_repairs)
     assert_true(services > 3 && affinity > 0);
     proxier_fini(&proxier);
     OK(proxier_init(&proxier, "node1", &o, ns[NODE], &err));
-    set_service(SERVICE("sticky", "\"type\":\"NodePort\",\"clusterIP\":\"10.96.0.4\",\"sessionAffinity\":\"ClientIP\"," PORTS("30082")));
+    set_service(SERVICE(
+        "sticky",
+        "\"type\":\"NodePort\",\"clusterIP\":\"10.96.0.4\",\"sessionAffinity\":\"ClientIP\"," PORTS(
+            "30082")));
     set_slice(SLICE("sticky", EP(POD_A, "node1") "," EP(POD_B, "node1")));
     sync_rules();
     assert_int_equal(kernel_elements("services"), 2); /* the others are gone */
@@ -493,8 +532,10 @@ TEST(a_restart_adopts_and_repairs)
 TEST(two_services_want_one_address)
 {
     setup();
-    set_service(SERVICE("x1", "\"clusterIP\":\"10.96.0.8\",\"externalIPs\":[\"198.51.100.1\"]," PORTS("0")));
-    set_service(SERVICE("x2", "\"clusterIP\":\"10.96.0.9\",\"externalIPs\":[\"198.51.100.1\"]," PORTS("0")));
+    set_service(SERVICE(
+        "x1", "\"clusterIP\":\"10.96.0.8\",\"externalIPs\":[\"198.51.100.1\"]," PORTS("0")));
+    set_service(SERVICE(
+        "x2", "\"clusterIP\":\"10.96.0.9\",\"externalIPs\":[\"198.51.100.1\"]," PORTS("0")));
     set_slice(SLICE("x1", EP(POD_A, "node1")));
     set_slice(SLICE("x2", EP(POD_B, "node1")));
     sync_rules();
@@ -514,7 +555,8 @@ static size_t kernel_elements6(const char *set)
     size_t count = 0;
 
     assert_int_equal(nft_open(ns[NODE], &n, NULL), 0);
-    assert_int_equal(nft_element_each(n, NFPROTO_IPV6, RULESET_TABLE, set, count_element, &count, NULL), 0);
+    assert_int_equal(
+        nft_element_each(n, NFPROTO_IPV6, RULESET_TABLE, set, count_element, &count, NULL), 0);
     nft_close(n);
     return count;
 }
@@ -531,7 +573,8 @@ static unsigned dice(unsigned n)
 
 static void random_service(unsigned i)
 {
-    static const char *const policies[] = {"", "\"externalTrafficPolicy\":\"Local\",", "\"internalTrafficPolicy\":\"Local\",",
+    static const char *const policies[] = {"", "\"externalTrafficPolicy\":\"Local\",",
+                                           "\"internalTrafficPolicy\":\"Local\",",
                                            "\"sessionAffinity\":\"ClientIP\","};
     char name[16], json[900];
 
@@ -540,14 +583,19 @@ static void random_service(unsigned i)
         proxier_delete_service(&proxier, "t", name);
         return;
     }
-    (void)snprintf(json, sizeof(json),
-                   "{\"metadata\":{\"namespace\":\"t\",\"name\":\"%s\"},\"spec\":{\"type\":\"NodePort\",\"clusterIP\":\"10.97.0.%u\","
-                   "\"clusterIPs\":[\"10.97.0.%u\"%s],\"externalIPs\":[\"198.51.100.%u\"],%s%s\"ports\":["
-                   "{\"name\":\"tcp\",\"port\":%u,\"nodePort\":%u},{\"name\":\"udp\",\"protocol\":\"UDP\",\"port\":53}]}}",
-                   name, i + 1, i + 1, dice(2) ? ",\"fd00:97::1\"" : "", dice(8) + 1, policies[dice(4)], policies[dice(4)],
-                   80 + dice(3), 31000 + dice(12));
-    if (strstr(json, "sessionAffinity") == NULL || strstr(strstr(json, "sessionAffinity") + 1, "sessionAffinity") == NULL)
-        if (strstr(json, "TrafficPolicy") == NULL || strstr(strstr(json, "TrafficPolicy") + 1, "TrafficPolicy") == NULL)
+    (void)snprintf(
+        json, sizeof(json),
+        "{\"metadata\":{\"namespace\":\"t\",\"name\":\"%s\"},\"spec\":{\"type\":\"NodePort\","
+        "\"clusterIP\":\"10.97.0.%u\","
+        "\"clusterIPs\":[\"10.97.0.%u\"%s],\"externalIPs\":[\"198.51.100.%u\"],%s%s\"ports\":["
+        "{\"name\":\"tcp\",\"port\":%u,\"nodePort\":%u},{\"name\":\"udp\",\"protocol\":\"UDP\","
+        "\"port\":53}]}}",
+        name, i + 1, i + 1, dice(2) ? ",\"fd00:97::1\"" : "", dice(8) + 1, policies[dice(4)],
+        policies[dice(4)], 80 + dice(3), 31000 + dice(12));
+    if (strstr(json, "sessionAffinity") == NULL ||
+        strstr(strstr(json, "sessionAffinity") + 1, "sessionAffinity") == NULL)
+        if (strstr(json, "TrafficPolicy") == NULL ||
+            strstr(strstr(json, "TrafficPolicy") + 1, "TrafficPolicy") == NULL)
             set_service(json);
 }
 
@@ -562,13 +610,20 @@ static void random_slice(unsigned i)
         return;
     }
     buf_init(&b, 65536);
-    (void)buf_printf(&b, "{\"metadata\":{\"namespace\":\"t\",\"name\":\"%s\",\"labels\":{\"kubernetes.io/service-name\":\"r%u\"}},"
-                         "\"addressType\":\"%s\",\"ports\":[{\"name\":\"tcp\",\"port\":8080},{\"name\":\"udp\",\"port\":53,"
-                         "\"protocol\":\"UDP\"}],\"endpoints\":[", name, i, dice(4) ? "IPv4" : "IPv6");
+    (void)buf_printf(&b,
+                     "{\"metadata\":{\"namespace\":\"t\",\"name\":\"%s\",\"labels\":{\"kubernetes."
+                     "io/service-name\":\"r%u\"}},"
+                     "\"addressType\":\"%s\",\"ports\":[{\"name\":\"tcp\",\"port\":8080},{\"name\":"
+                     "\"udp\",\"port\":53,"
+                     "\"protocol\":\"UDP\"}],\"endpoints\":[",
+                     name, i, dice(4) ? "IPv4" : "IPv6");
     bool v4 = strstr(b.p, "IPv4") != NULL;
     for (unsigned k = 0, n = dice(5); k < n; k++)
-        (void)buf_printf(&b, "%s{\"addresses\":[\"%s%u\"],\"nodeName\":\"node%u\",\"conditions\":{\"ready\":%s,\"serving\":true,"
-                             "\"terminating\":%s}}", k ? "," : "", v4 ? "10.128.9." : "fd00:128::", dice(9) + 1, dice(3),
+        (void)buf_printf(&b,
+                         "%s{\"addresses\":[\"%s%u\"],\"nodeName\":\"node%u\",\"conditions\":{"
+                         "\"ready\":%s,\"serving\":true,"
+                         "\"terminating\":%s}}",
+                         k ? "," : "", v4 ? "10.128.9." : "fd00:128::", dice(9) + 1, dice(3),
                          dice(3) ? "true" : "false", dice(2) ? "true" : "false");
     (void)buf_add_z(&b, "]}");
     set_slice(b.p);
@@ -603,14 +658,21 @@ TEST(random_changes_leave_nothing_to_level)
 TEST(both_families)
 {
     setup();
-    set_service(SERVICE("dual", "\"type\":\"NodePort\",\"clusterIP\":\"10.96.0.20\",\"clusterIPs\":[\"10.96.0.20\",\"fd00:96::20\"],"
-                                "\"sessionAffinity\":\"ClientIP\",\"externalTrafficPolicy\":\"Local\"," PORTS("30084")));
-    set_slice("{\"metadata\":{\"namespace\":\"t\",\"name\":\"dual-6\",\"labels\":{\"kubernetes.io/service-name\":\"dual\"}},"
-              "\"addressType\":\"IPv6\",\"ports\":[{\"name\":\"tcp\",\"port\":8080}],\"endpoints\":["
-              "{\"addresses\":[\"fd00:128::2\"],\"nodeName\":\"node1\"},{\"addresses\":[\"fd00:128::3\"]}]}");
+    set_service(SERVICE(
+        "dual",
+        "\"type\":\"NodePort\",\"clusterIP\":\"10.96.0.20\",\"clusterIPs\":[\"10.96.0.20\",\"fd00:"
+        "96::20\"],"
+        "\"sessionAffinity\":\"ClientIP\",\"externalTrafficPolicy\":\"Local\"," PORTS("30084")));
+    set_slice(
+        "{\"metadata\":{\"namespace\":\"t\",\"name\":\"dual-6\",\"labels\":{\"kubernetes.io/"
+        "service-name\":\"dual\"}},"
+        "\"addressType\":\"IPv6\",\"ports\":[{\"name\":\"tcp\",\"port\":8080}],\"endpoints\":["
+        "{\"addresses\":[\"fd00:128::2\"],\"nodeName\":\"node1\"},{\"addresses\":[\"fd00:128::3\"]}"
+        "]}");
     sync_rules();
     assert_int_equal(kernel_elements6("services"), 1);
-    assert_int_equal(kernel_elements6("endpoints"), 5); /* two for the cluster address, two and a local one for the node port */
+    assert_int_equal(kernel_elements6("endpoints"),
+                     5); /* two for the cluster address, two and a local one for the node port */
     assert_int_equal(kernel_elements6("live"), 5);
     if (path_exists("/proc/sys/net/ipv6")) {
         char first = TCP(CLIENT, "fd00:96::20", 80)[0];
@@ -619,9 +681,11 @@ TEST(both_families)
             assert_int_equal(TCP(CLIENT, "fd00:96::20", 80)[0], first);
         assert_string_equal(TCP(CLIENT, "fd00:2::1", 30084), "a fd00:2::2"); /* policy Local */
         assert_string_equal(TCP(CLIENT, "fd00:96::20", 81), "refused");
-        set_slice("{\"metadata\":{\"namespace\":\"t\",\"name\":\"dual-6\",\"labels\":{\"kubernetes.io/service-name\":\"dual\"}},"
-                  "\"addressType\":\"IPv6\",\"ports\":[{\"name\":\"tcp\",\"port\":8080}],\"endpoints\":["
-                  "{\"addresses\":[\"fd00:128::2\"],\"nodeName\":\"node1\"}]}");
+        set_slice(
+            "{\"metadata\":{\"namespace\":\"t\",\"name\":\"dual-6\",\"labels\":{\"kubernetes.io/"
+            "service-name\":\"dual\"}},"
+            "\"addressType\":\"IPv6\",\"ports\":[{\"name\":\"tcp\",\"port\":8080}],\"endpoints\":["
+            "{\"addresses\":[\"fd00:128::2\"],\"nodeName\":\"node1\"}]}");
         sync_rules();
         assert_string_equal(TCP(B, "fd00:96::20", 80), "a fd00:128::3");
         assert_string_equal(TCP(A, "fd00:96::20", 80), "a fd00:128::1"); /* to itself */

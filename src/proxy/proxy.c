@@ -7,14 +7,15 @@
 #include <errno.h>
 #include <linux/netfilter/nfnetlink.h>
 
-#define FULL_EVERY 120 /* periods between full comparisons: an hour */
+#define FULL_EVERY 120     /* periods between full comparisons: an hour */
 #define FOREIGN_DELAY_MS 5 /* somebody else's change is often the first of several */
 
 static void schedule(struct proxy *p);
 
 /* ---- options ---- */
 
-static int add_nets(const char *list, bool addresses, struct ipnet **v, size_t *n, struct error **err)
+static int add_nets(const char *list, bool addresses, struct ipnet **v, size_t *n,
+                    struct error **err)
 {
     struct str rest = str_of(list);
 
@@ -27,7 +28,8 @@ static int add_nets(const char *list, bool addresses, struct ipnet **v, size_t *
         if (addresses && ip_parse(word, &a) == 0)
             net = (struct ipnet){a, (uint8_t)(ip_bytes(&a) * 8)};
         else if (ipnet_parse(word, &net) < 0)
-            return error_set(err, EINVAL, "\"%.*s\" is not an address range such as 172.30.0.0/16", STR_FMT(word));
+            return error_set(err, EINVAL, "\"%.*s\" is not an address range such as 172.30.0.0/16",
+                             STR_FMT(word));
         *v = xreallocarray(*v, *n + 1, sizeof(**v));
         (*v)[(*n)++] = net;
     }
@@ -36,7 +38,8 @@ static int add_nets(const char *list, bool addresses, struct ipnet **v, size_t *
 
 static int make_options(const struct proxy *p, struct ruleset_options *ret, struct error **err)
 {
-    struct ruleset_options o = {.detect_local = p->detect_local, .masquerade_all = p->masquerade_all, .mark = p->mark};
+    struct ruleset_options o = {
+        .detect_local = p->detect_local, .masquerade_all = p->masquerade_all, .mark = p->mark};
     const char *pods = p->detect_local == PROXY_LOCAL_NODE_CIDR ? p->node_cidrs : p->cluster_cidr;
     bool primary = streq(p->node_port_addresses, "primary");
     struct ipnet *nets = NULL;
@@ -48,7 +51,8 @@ static int make_options(const struct proxy *p, struct ruleset_options *ret, stru
     free(nets);
     (void)snprintf(o.interface, sizeof(o.interface), "%s", strna(p->local_interface));
     if (r == 0)
-        r = add_nets(primary ? p->node_ips : p->node_port_addresses, primary, &o.node_ports, &o.node_ports_n, err);
+        r = add_nets(primary ? p->node_ips : p->node_port_addresses, primary, &o.node_ports,
+                     &o.node_ports_n, err);
     if (r < 0) {
         ruleset_options_fini(&o);
         return r;
@@ -75,7 +79,8 @@ static void sync_now(struct proxy *p)
     cleanup_error struct error *err = NULL;
     struct mono start = mono_now();
 
-    if (!p->services_listed || !p->slices_listed || (p->needs_node && !p->node_seen) || !proxier_is_dirty(&p->proxier))
+    if (!p->services_listed || !p->slices_listed || (p->needs_node && !p->node_seen) ||
+        !proxier_is_dirty(&p->proxier))
         return;
     int r = proxier_sync(&p->proxier, &err);
     count_sync(p, (double)(mono_now().ns - start.ns) / 1e9);
@@ -121,14 +126,16 @@ static void on_period(struct loop_timer *t)
 {
     struct proxy *p = container_of(t, struct proxy, period);
 
-    /* Notifications tell of foreign changes, and reading large maps back costs the kernel much: mostly a look is enough. */
+    /* Notifications tell of foreign changes, and reading large maps back costs the kernel much:
+     * mostly a look is enough. */
     if (++p->periods % FULL_EVERY == 0 || (p->synced && !ruleset_present(p->proxier.rules)))
         p->proxier.reconcile_due = true;
     schedule(p);
     loop_timer_start(p->loop, &p->period, p->sync_period_ms, on_period);
 }
 
-/* Packets and timeouts change @affinity without a notification, so all that comes is somebody's doing. */
+/* Packets and timeouts change @affinity without a notification, so all that comes is somebody's
+ * doing. */
 static void on_kernel_event(const struct nlmsghdr *h, void *arg)
 {
     struct proxy *p = arg;
@@ -139,7 +146,9 @@ static void on_kernel_event(const struct nlmsghdr *h, void *arg)
         return;
     if (!p->synced || p->proxier.reconcile_due)
         return;
-    log_warn("proxy", h ? "another program changed our rules; mending them" : "missed notifications; checking the rules",
+    log_warn("proxy",
+             h ? "another program changed our rules; mending them"
+               : "missed notifications; checking the rules",
              NULL);
     p->proxier.reconcile_due = true;
     loop_timer_start(p->loop, &p->timer, FOREIGN_DELAY_MS, on_timer);
@@ -231,11 +240,13 @@ static void on_node(enum reflect_event ev, void *msg, void *arg)
         (void)buf_printf(&cidrs, "%s%s", i ? "," : "", n->spec->podcidrs[i]);
     for (size_t i = 0; n->status && i < n->status->n_addresses; i++)
         if (streq(n->status->addresses[i]->type, "InternalIP"))
-            (void)buf_printf(&ips, "%s%s", ips.n ? "," : "", strna(n->status->addresses[i]->address));
+            (void)buf_printf(&ips, "%s%s", ips.n ? "," : "",
+                             strna(n->status->addresses[i]->address));
     changed = replace_list(&p->node_cidrs, &cidrs);
     changed |= replace_list(&p->node_ips, &ips);
     if (n->metadata)
-        proxier_set_zone(&p->proxier, pairs_get(n->metadata->labels, n->metadata->n_labels, "topology.kubernetes.io/zone"));
+        proxier_set_zone(&p->proxier, pairs_get(n->metadata->labels, n->metadata->n_labels,
+                                                "topology.kubernetes.io/zone"));
     struct ruleset_options o;
     if (changed && p->needs_node && make_options(p, &o, NULL) == 0)
         proxier_set_options(&p->proxier, &o);
@@ -252,7 +263,9 @@ static void on_node_listed(void *arg)
     struct proxy *p = arg;
 
     if (!p->node_seen)
-        log_warn("proxy", "there is no Node of this name: the kubelet's --hostname-override must be the same as the proxy's",
+        log_warn("proxy",
+                 "there is no Node of this name: the kubelet's --hostname-override must be the "
+                 "same as the proxy's",
                  "node", p->node_name, NULL);
 }
 
@@ -260,7 +273,8 @@ static const struct reflector_ops service_ops = {
     .on_object = on_service, .on_delete = on_service_gone, .on_synced = on_services_listed};
 static const struct reflector_ops slice_ops = {
     .on_object = on_slice, .on_delete = on_slice_gone, .on_synced = on_slices_listed};
-static const struct reflector_ops node_ops = {.on_object = on_node, .on_delete = on_node_gone, .on_synced = on_node_listed};
+static const struct reflector_ops node_ops = {
+    .on_object = on_node, .on_delete = on_node_gone, .on_synced = on_node_listed};
 
 #define NOT_HEADLESS "!service.kubernetes.io/headless,!service.kubernetes.io/service-proxy-name"
 
@@ -268,12 +282,23 @@ static void start_reflectors(struct proxy *p)
 {
     cleanup_free char *field = xasprintf("metadata.name=%s", p->node_name);
 
-    p->services = reflector_start(p->client, &(struct reflector_config){.type = &k8s__service__descriptor,
-                                      .label_selector = NOT_HEADLESS, .track = true, .ops = &service_ops, .arg = p});
-    p->slices = reflector_start(p->client, &(struct reflector_config){.type = &k8s__endpoint_slice__descriptor,
-                                    .label_selector = NOT_HEADLESS, .track = true, .ops = &slice_ops, .arg = p});
+    p->services =
+        reflector_start(p->client, &(struct reflector_config){.type = &k8s__service__descriptor,
+                                                              .label_selector = NOT_HEADLESS,
+                                                              .track = true,
+                                                              .ops = &service_ops,
+                                                              .arg = p});
+    p->slices = reflector_start(p->client,
+                                &(struct reflector_config){.type = &k8s__endpoint_slice__descriptor,
+                                                           .label_selector = NOT_HEADLESS,
+                                                           .track = true,
+                                                           .ops = &slice_ops,
+                                                           .arg = p});
     p->node = reflector_start(p->client, &(struct reflector_config){.type = &k8s__node__descriptor,
-                                  .field_selector = field, .track = true, .ops = &node_ops, .arg = p});
+                                                                    .field_selector = field,
+                                                                    .track = true,
+                                                                    .ops = &node_ops,
+                                                                    .arg = p});
 }
 
 /* ---- lifecycle ---- */
@@ -294,7 +319,8 @@ static struct proxy *proxy_new(struct loop *l, const struct proxy_config *cfg)
     p->config_text = xstrdup(cfg->config_text ? cfg->config_text : "{}");
     p->masquerade_all = cfg->masquerade_all;
     p->mark = 1u << (bit & 31);
-    p->needs_node = cfg->detect_local == PROXY_LOCAL_NODE_CIDR || streq(cfg->node_port_addresses, "primary");
+    p->needs_node =
+        cfg->detect_local == PROXY_LOCAL_NODE_CIDR || streq(cfg->node_port_addresses, "primary");
     p->node_eligible = true;
     p->sync_period_ms = cfg->sync_period_ms ? cfg->sync_period_ms : 30000;
     p->min_sync_ms = cfg->min_sync_ms;
@@ -304,7 +330,8 @@ static struct proxy *proxy_new(struct loop *l, const struct proxy_config *cfg)
     return p;
 }
 
-/* Pods on one bridge reach each other through a Service only if bridged packets pass by our rules. */
+/* Pods on one bridge reach each other through a Service only if bridged packets pass by our rules.
+ */
 static void ensure_bridge_calls(void)
 {
     static const char *const knobs[] = {"/proc/sys/net/bridge/bridge-nf-call-iptables",
@@ -313,11 +340,13 @@ static void ensure_bridge_calls(void)
     for (size_t i = 0; i < ARRAY_LEN(knobs); i++) {
         cleanup_error struct error *err = NULL;
         if (path_exists(knobs[i]) && file_write_knob(knobs[i], "1", &err) < 0)
-            log_warn("proxy", "pods on one bridge may not reach each other through Services", "error", error_message(err), NULL);
+            log_warn("proxy", "pods on one bridge may not reach each other through Services",
+                     "error", error_message(err), NULL);
     }
 }
 
-int proxy_start(struct loop *l, const struct proxy_config *cfg, struct proxy **ret, struct error **err)
+int proxy_start(struct loop *l, const struct proxy_config *cfg, struct proxy **ret,
+                struct error **err)
 {
     static const unsigned groups[] = {NFNLGRP_NFTABLES};
     struct ruleset_options options = {0};
@@ -333,7 +362,8 @@ int proxy_start(struct loop *l, const struct proxy_config *cfg, struct proxy **r
         return r;
     }
     ensure_bridge_calls();
-    r = netlink_monitor_start(l, NETLINK_NETFILTER, netns, groups, ARRAY_LEN(groups), on_kernel_event, p, &p->monitor, err);
+    r = netlink_monitor_start(l, NETLINK_NETFILTER, netns, groups, ARRAY_LEN(groups),
+                              on_kernel_event, p, &p->monitor, err);
     if (r == 0)
         r = proxy_http_start(p, cfg, err);
     if (r < 0) {

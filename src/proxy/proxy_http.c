@@ -12,11 +12,13 @@ struct health_port {
     bool wanted;
 };
 
-/* Rules that wait for longer than this make the proxy unhealthy, as upstream does it (twice the sync period). */
+/* Rules that wait for longer than this make the proxy unhealthy, as upstream does it (twice the
+ * sync period). */
 static bool is_live(const struct proxy *p)
 {
-    return p->synced && (!proxier_is_dirty(&p->proxier) || p->failures == 0 ||
-                         (wall_now().ns - p->last_updated.ns) / NSEC_PER_MSEC < 2 * p->sync_period_ms);
+    return p->synced &&
+           (!proxier_is_dirty(&p->proxier) || p->failures == 0 ||
+            (wall_now().ns - p->last_updated.ns) / NSEC_PER_MSEC < 2 * p->sync_period_ms);
 }
 
 static void answer_health(struct http_exchange *x, const struct proxy *p, bool with_node)
@@ -45,9 +47,11 @@ static void on_healthz_request(struct http_exchange *x, void *arg)
         http_respond_text(x, 404, "404 page not found");
 }
 
-static void metric(struct buf *b, const char *name, const char *type, const char *help, double value)
+static void metric(struct buf *b, const char *name, const char *type, const char *help,
+                   double value)
 {
-    (void)buf_printf(b, "# HELP %s %s\n# TYPE %s %s\n%s %.17g\n", name, help, name, type, name, value);
+    (void)buf_printf(b, "# HELP %s %s\n# TYPE %s %s\n%s %.17g\n", name, help, name, type, name,
+                     value);
 }
 
 static void answer_metrics(struct http_exchange *x, const struct proxy *p)
@@ -57,21 +61,24 @@ static void answer_metrics(struct http_exchange *x, const struct proxy *p)
     double limit = 0.001;
 
     buf_init(&b, 65536);
-    (void)buf_printf(&b, "# HELP %s SyncProxyRules latency in seconds\n# TYPE %s histogram\n", name, name);
+    (void)buf_printf(&b, "# HELP %s SyncProxyRules latency in seconds\n# TYPE %s histogram\n", name,
+                     name);
     for (size_t i = 0; i < SYNC_BUCKETS; i++, limit *= 2)
-        (void)buf_printf(&b, "%s_bucket{le=\"%g\"} %llu\n", name, limit, (unsigned long long)p->sync_buckets[i]);
+        (void)buf_printf(&b, "%s_bucket{le=\"%g\"} %llu\n", name, limit,
+                         (unsigned long long)p->sync_buckets[i]);
     (void)buf_printf(&b, "%s_bucket{le=\"+Inf\"} %llu\n%s_sum %.9g\n%s_count %llu\n", name,
-                     (unsigned long long)p->sync_count, name, p->sync_seconds, name, (unsigned long long)p->sync_count);
+                     (unsigned long long)p->sync_count, name, p->sync_seconds, name,
+                     (unsigned long long)p->sync_count);
     metric(&b, "kubeproxy_sync_proxy_rules_last_timestamp_seconds", "gauge",
            "The last time proxy rules were successfully synced", (double)p->last_updated.ns / 1e9);
-    metric(&b, "kubeproxy_sync_proxy_rules_service_changes_total", "counter", "Cumulative proxy rules Service changes",
-           (double)p->service_changes);
+    metric(&b, "kubeproxy_sync_proxy_rules_service_changes_total", "counter",
+           "Cumulative proxy rules Service changes", (double)p->service_changes);
     metric(&b, "kubeproxy_sync_proxy_rules_endpoint_changes_total", "counter",
            "Cumulative proxy rules Endpoint changes", (double)p->slice_changes);
     metric(&b, "kubeproxy_sync_proxy_rules_nftables_sync_failures_total", "counter",
            "Cumulative proxy nftables sync failures", (double)p->failures);
-    metric(&b, "skiff_proxy_element_changes_total", "counter", "Map elements added to or removed from the kernel",
-           (double)p->proxier.changes);
+    metric(&b, "skiff_proxy_element_changes_total", "counter",
+           "Map elements added to or removed from the kernel", (double)p->proxier.changes);
     metric(&b, "skiff_proxy_services", "gauge", "Services known", (double)p->proxier.services.n);
     http_respond(x, 200, "text/plain; version=0.0.4; charset=utf-8", buf_str(&b));
 }
@@ -92,7 +99,8 @@ static void on_metrics_request(struct http_exchange *x, void *arg)
         http_respond_text(x, 404, "404 page not found");
 }
 
-static int serve(struct proxy *p, const char *address, http_exchange_fn fn, struct http_server **ret, struct error **err)
+static int serve(struct proxy *p, const char *address, http_exchange_fn fn,
+                 struct http_server **ret, struct error **err)
 {
     struct http_server_config cfg = {.on_request = fn, .arg = p, .connections_max = 64};
     const char *colon = address ? strrchr(address, ':') : NULL;
@@ -137,9 +145,11 @@ static void on_health_port_request(struct http_exchange *x, void *arg)
     cleanup_buf struct buf b = {0};
 
     buf_init(&b, 4096);
-    (void)buf_printf(&b, "{\n\t\"service\": {\n\t\t\"namespace\": \"%.*s\",\n\t\t\"name\": \"%s\"\n\t},\n"
-                         "\t\"localEndpoints\": %zu,\n\t\"serviceProxyHealthy\": %s\n}",
-                     (int)(slash - h->service), h->service, slash + 1, n, is_live(h->proxy) ? "true" : "false");
+    (void)buf_printf(
+        &b,
+        "{\n\t\"service\": {\n\t\t\"namespace\": \"%.*s\",\n\t\t\"name\": \"%s\"\n\t},\n"
+        "\t\"localEndpoints\": %zu,\n\t\"serviceProxyHealthy\": %s\n}",
+        (int)(slash - h->service), h->service, slash + 1, n, is_live(h->proxy) ? "true" : "false");
     http_add_header(x, "X-Load-Balancing-Endpoint-Weight", n ? "1" : "0");
     http_respond(x, n && is_live(h->proxy) ? 200 : 503, "application/json", buf_str(&b));
 }
@@ -148,14 +158,16 @@ static void health_port_open(struct proxy *p, const struct service *s, const cha
 {
     cleanup_error struct error *err = NULL;
     struct health_port *h = xcalloc(1, sizeof(*h));
-    struct http_server_config cfg = {.on_request = on_health_port_request, .arg = h, .connections_max = 64};
+    struct http_server_config cfg = {
+        .on_request = on_health_port_request, .arg = h, .connections_max = 64};
 
     h->proxy = p;
     h->service = xstrdup(s->key);
     h->wanted = true;
     h->server = http_server_new(p->loop, &cfg);
     if (http_server_listen_tcp(h->server, NULL, s->spec.health_port, NULL, &err) < 0) {
-        log_warn("proxy", "cannot serve the health-check node port", "service", s->key, "error", error_message(err), NULL);
+        log_warn("proxy", "cannot serve the health-check node port", "service", s->key, "error",
+                 error_message(err), NULL);
         health_port_free(h);
         return;
     }
@@ -168,7 +180,8 @@ void proxy_health_ports_level(struct proxy *p)
 
     for (size_t it = 0; (e = map_next(&p->health_ports, &it));)
         ((struct health_port *)e->value)->wanted = false;
-    list_for(l, &p->proxier.health) {
+    list_for(l, &p->proxier.health)
+    {
         const struct service *s = container_of(l, struct service, health);
         char port[8];
         (void)snprintf(port, sizeof(port), "%u", s->spec.health_port);

@@ -21,7 +21,8 @@ struct proxy {
     struct mono last_sync;
     /* configuration that options are made from */
     enum proxy_detect_local detect_local;
-    char *cluster_cidr, *local_interface, *node_port_addresses, *mode, *config_text, *node_cidrs, *node_ips;
+    char *cluster_cidr, *local_interface, *node_port_addresses, *mode, *config_text, *node_cidrs,
+        *node_ips;
     bool masquerade_all, needs_node;
     uint32_t mark;
     /* servers */

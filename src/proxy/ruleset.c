@@ -83,7 +83,8 @@ static void chain_name(const struct chain_spec *s, char *out, size_t size)
     if (s->kind == CHAIN_LOCAL)
         (void)snprintf(out, size, "%slocal-%u-%u%s", prefix, s->n, s->m, sticky);
     else
-        (void)snprintf(out, size, "%s%s-%u%s", prefix, s->kind == CHAIN_CLUSTER ? "cluster" : "external", s->n, sticky);
+        (void)snprintf(out, size, "%s%s-%u%s", prefix,
+                       s->kind == CHAIN_CLUSTER ? "cluster" : "external", s->n, sticky);
 }
 
 uint32_t ruleset_chain(struct ruleset *r, const struct chain_spec *s)
@@ -127,12 +128,14 @@ static void range_end(const struct element *e, uint8_t *key_end)
         key_end[n - a + bit / 8] |= (uint8_t)(0x80u >> (bit % 8));
 }
 
-void ruleset_put_element(struct family *f, const struct ruleset *r, const struct element *e, bool add)
+void ruleset_put_element(struct family *f, const struct ruleset *r, const struct element *e,
+                         bool add)
 {
     const struct chain *c = chain_of(r, e);
     uint8_t end[ELEMENT_KEY_MAX];
-    struct nft_element x = {
-        .set = element_map_name(e->map), .key = e->key, .key_bytes = element_key_bytes(e->map, e->v6)};
+    struct nft_element x = {.set = element_map_name(e->map),
+                            .key = e->key,
+                            .key_bytes = element_key_bytes(e->map, e->v6)};
 
     if (c) {
         x.chain = c->name;

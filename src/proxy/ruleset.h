@@ -1,20 +1,20 @@
 /*
- * Our tables in the kernel. No chain belongs to a Service: packets go through one look-up by (address, protocol, port) to a
- * chain shared by all Services that have the same kind and number of endpoints, and through a second one, by a random slot, to the
- * endpoint.
+ * Our tables in the kernel. No chain belongs to a Service: packets go through one look-up by
+ * (address, protocol, port) to a chain shared by all Services that have the same kind and number of
+ * endpoints, and through a second one, by a random slot, to the endpoint.
  *
  *   nat prerouting/output -> services: daddr . proto . dport vmap @services
  *                                      local daddr: proto . dport vmap @node-ports
- *   cluster-N            mark unless from a pod;  dnat to daddr . proto . dport . random N : @endpoints
- *   external-N           mark always;             the same
- *   local-N-M            from a pod: N, unmarked; from this node: N, marked; else the M local ones, unmarked, or drop
- *   ...-sticky-T         as above, but first what saddr used before, from @affinity, if still in @live
- *   node-port-...        as above, for keys of address 0
- *   nat postrouting      masquerade what is marked, and what a pod sends to itself
- *   filter ...           refuse or drop what is in @no-endpoints, other ports of @cluster-ips, sources not in @allowed
+ *   cluster-N            mark unless from a pod;  dnat to daddr . proto . dport . random N :
+ * @endpoints external-N           mark always;             the same local-N-M            from a
+ * pod: N, unmarked; from this node: N, marked; else the M local ones, unmarked, or drop
+ *   ...-sticky-T         as above, but first what saddr used before, from @affinity, if still in
+ * @live node-port-...        as above, for keys of address 0 nat postrouting      masquerade what
+ * is marked, and what a pod sends to itself filter ...           refuse or drop what is in
+ * @no-endpoints, other ports of @cluster-ips, sources not in @allowed
  *
- * Registers of the shared chains, with a = 1 for IPv4 and 4 for IPv6: saddr 0, daddr a, proto 2a, dport 2a+1, slot 2a+2,
- * address 2a+3, port 3a+3.
+ * Registers of the shared chains, with a = 1 for IPv4 and 4 for IPv6: saddr 0, daddr a, proto 2a,
+ * dport 2a+1, slot 2a+2, address 2a+3, port 3a+3.
  */
 #pragma once
 #include "net/netlink_addr.h"
@@ -61,11 +61,12 @@ uint32_t ruleset_chain(struct ruleset *r, const struct chain_spec *s);
 void ruleset_add(struct ruleset *r, const struct element *e);
 void ruleset_delete(struct ruleset *r, const struct element *e);
 int ruleset_commit(struct ruleset *r, struct error **err);
-/* Changes were collected for a table that is not there yet (the first IPv6 Service): reconcile instead of commit. */
+/* Changes were collected for a table that is not there yet (the first IPv6 Service): reconcile
+ * instead of commit. */
 bool ruleset_lacks_table(const struct ruleset *r);
 
-/* Brings the kernel level with all of `want` (packed lists), whatever it holds now; replaces what ruleset_add and
- * _delete collected. Adopts elements that are right already. */
+/* Brings the kernel level with all of `want` (packed lists), whatever it holds now; replaces what
+ * ruleset_add and _delete collected. Adopts elements that are right already. */
 struct ruleset_tally {
     size_t kept, added, removed;
 };

@@ -32,7 +32,8 @@ static bool match_pod(struct ruleset *r, struct family *f, bool inverted)
             return false;
         memcpy(name, o->interface, n);
         nft_expr_meta(f->batch, NFT_META_IIFNAME, 0);
-        nft_expr_compare(f->batch, op, 0, name, o->detect_local == PROXY_LOCAL_BRIDGE ? IFNAMSIZ : n);
+        nft_expr_compare(f->batch, op, 0, name,
+                         o->detect_local == PROXY_LOCAL_BRIDGE ? IFNAMSIZ : n);
         return true;
     }
     }
@@ -70,7 +71,8 @@ static bool has_who(const struct ruleset *r, const struct family *f, enum who wh
 {
     if (who != PODS)
         return true;
-    if (r->options.detect_local == PROXY_LOCAL_BRIDGE || r->options.detect_local == PROXY_LOCAL_PREFIX)
+    if (r->options.detect_local == PROXY_LOCAL_BRIDGE ||
+        r->options.detect_local == PROXY_LOCAL_PREFIX)
         return r->options.interface[0] != 0;
     return r->options.pods[f->v6].ip.family != 0;
 }
@@ -91,7 +93,8 @@ static void load_key(struct family *f, const struct chain_spec *s)
 }
 
 /* What this client used before and may still use. */
-static void put_sticky_known(struct ruleset *r, struct family *f, const struct chain_spec *s, enum who who, uint32_t list)
+static void put_sticky_known(struct ruleset *r, struct family *f, const struct chain_spec *s,
+                             enum who who, uint32_t list)
 {
     unsigned a = f->a, slot = 2 * a + 2, address = 2 * a + 3, port = 3 * a + 3;
 
@@ -100,12 +103,13 @@ static void put_sticky_known(struct ruleset *r, struct family *f, const struct c
     nft_expr_immediate(f->batch, slot, &list, sizeof(list));
     nft_expr_lookup(f->batch, "affinity", 0, address, false);
     nft_expr_lookup(f->batch, "live", a, NFT_NO_REG, false);
-    nft_expr_dynset(f->batch, "affinity", NFT_DYNSET_OP_UPDATE, 0, address, (uint64_t)s->affinity_s * 1000);
+    nft_expr_dynset(f->batch, "affinity", NFT_DYNSET_OP_UPDATE, 0, address,
+                    (uint64_t)s->affinity_s * 1000);
     nft_expr_dnat(f->batch, f->nfproto, address, port);
 }
 
-static void put_random(struct ruleset *r, struct family *f, const struct chain_spec *s, enum who who, uint32_t list,
-                       uint32_t count, bool remember)
+static void put_random(struct ruleset *r, struct family *f, const struct chain_spec *s,
+                       enum who who, uint32_t list, uint32_t count, bool remember)
 {
     unsigned a = f->a, slot = 2 * a + 2, address = 2 * a + 3, port = 3 * a + 3;
 
@@ -116,13 +120,14 @@ static void put_random(struct ruleset *r, struct family *f, const struct chain_s
     if (remember) {
         /* An update renews the time but keeps the old target, so a stale entry goes first. */
         nft_expr_dynset(f->batch, "affinity", NFT_DYNSET_OP_DELETE, 0, address, 0);
-        nft_expr_dynset(f->batch, "affinity", NFT_DYNSET_OP_UPDATE, 0, address, (uint64_t)s->affinity_s * 1000);
+        nft_expr_dynset(f->batch, "affinity", NFT_DYNSET_OP_UPDATE, 0, address,
+                        (uint64_t)s->affinity_s * 1000);
     }
     nft_expr_dnat(f->batch, f->nfproto, address, port);
 }
 
-static void put_dnat(struct ruleset *r, struct family *f, const struct chain *c, enum who who, uint32_t list,
-                     uint32_t count)
+static void put_dnat(struct ruleset *r, struct family *f, const struct chain *c, enum who who,
+                     uint32_t list, uint32_t count)
 {
     if (count == 0 || !has_who(r, f, who))
         return;
@@ -140,7 +145,8 @@ static void put_dnat(struct ruleset *r, struct family *f, const struct chain *c,
 }
 
 /* A rule that marks for masquerading and goes on. */
-static void put_mark_rule(struct ruleset *r, struct family *f, const struct chain *c, bool unless_pod)
+static void put_mark_rule(struct ruleset *r, struct family *f, const struct chain *c,
+                          bool unless_pod)
 {
     nft_rule_begin(f->batch, c->name);
     if (unless_pod)

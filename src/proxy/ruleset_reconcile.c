@@ -1,4 +1,5 @@
-/* Levels the kernel with everything that is wanted: at start, after a failed transaction, after foreign changes. */
+/* Levels the kernel with everything that is wanted: at start, after a failed transaction, after
+ * foreign changes. */
 #include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/mem.h"
@@ -7,8 +8,8 @@
 #include <errno.h>
 #include <string.h>
 
-/* Changed whenever the definition of a set changes: then the table is made anew instead of adopted. Wrapped as the nft
- * program wraps a table's comment, so that its listing shows it. */
+/* Changed whenever the definition of a set changes: then the table is made anew instead of adopted.
+ * Wrapped as the nft program wraps a table's comment, so that its listing shows it. */
 #define LAYOUT "skiff service proxy, layout 1"
 
 /* ---- index of wanted records by tag and key: open addressing over borrowed pointers ---- */
@@ -30,7 +31,8 @@ static size_t index_slot(const struct index *x, const uint8_t *key, size_t n)
 {
     size_t i = record_hash(key, n) & (x->cap - 1);
 
-    while (x->slots[i] && (packed_record_key_bytes(x->slots[i]) != n || memcmp(x->slots[i], key, n) != 0))
+    while (x->slots[i] &&
+           (packed_record_key_bytes(x->slots[i]) != n || memcmp(x->slots[i], key, n) != 0))
         i = (i + 1) & (x->cap - 1);
     return i;
 }
@@ -95,7 +97,8 @@ struct levelling {
 };
 
 /* The kernel's element as a record; false when it has data that no record of ours could have. */
-static bool element_of_view(const struct levelling *l, const struct nft_element_view *v, struct element *ret)
+static bool element_of_view(const struct levelling *l, const struct nft_element_view *v,
+                            struct element *ret)
 {
     size_t key = element_key_bytes(l->map, l->f->v6), data = element_data_bytes(l->map, l->f->v6);
     struct element e = {.map = l->map, .v6 = l->f->v6};
@@ -153,8 +156,8 @@ static int level_elements(struct levelling *l, bool adopt, struct error **err)
             nft_set_flush(l->f->batch, element_map_name(m));
             continue;
         }
-        int r = adopt ? nft_element_each(l->r->nft, l->f->nfproto, RULESET_TABLE, element_map_name(m),
-                                         on_kernel_element, l, err)
+        int r = adopt ? nft_element_each(l->r->nft, l->f->nfproto, RULESET_TABLE,
+                                         element_map_name(m), on_kernel_element, l, err)
                       : 0;
         if (r < 0 && r != -ENOENT)
             return r;
@@ -219,8 +222,8 @@ static int table_state(struct ruleset *r, struct family *f, struct str layout, s
     return str_eq(buf_str(&data), layout) ? 1 : 2;
 }
 
-static int level_family(struct ruleset *r, struct family *f, struct index *x, struct ruleset_tally *tally,
-                        struct error **err)
+static int level_family(struct ruleset *r, struct family *f, struct index *x,
+                        struct ruleset_tally *tally, struct error **err)
 {
     struct levelling l = {r, f, x, tally, 0};
     char layout[sizeof(LAYOUT) + 2] = {0, sizeof(LAYOUT)};

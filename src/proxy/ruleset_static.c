@@ -3,16 +3,26 @@
 #include <arpa/inet.h>
 #include <linux/rtnetlink.h>
 
-#define STATE_NEW 8u /* bit of "new" in ct state */
+#define STATE_NEW 8u        /* bit of "new" in ct state */
 #define PRIORITY_EARLY -110 /* just before destination NAT */
 #define PRIORITY_DNAT -100
 #define PRIORITY_LATE -90
 #define PRIORITY_SNAT 100
 
-const char *const ruleset_static_chains[] = {"services", "no-endpoints-check", "cluster-ips-check", "firewall-check",
-                                             "refuse", "nat-prerouting", "nat-output", "nat-postrouting",
-                                             "filter-prerouting", "filter-input", "filter-forward", "filter-output",
-                                             "filter-output-late", NULL};
+const char *const ruleset_static_chains[] = {"services",
+                                             "no-endpoints-check",
+                                             "cluster-ips-check",
+                                             "firewall-check",
+                                             "refuse",
+                                             "nat-prerouting",
+                                             "nat-output",
+                                             "nat-postrouting",
+                                             "filter-prerouting",
+                                             "filter-input",
+                                             "filter-forward",
+                                             "filter-output",
+                                             "filter-output-late",
+                                             NULL};
 
 static uint32_t types(const uint32_t *v, size_t n)
 {
@@ -25,7 +35,8 @@ static uint32_t types(const uint32_t *v, size_t n)
 void ruleset_put_sets(struct ruleset *r, struct family *f)
 {
     const uint32_t ip = f->v6 ? NFT_TYPE_IPV6 : NFT_TYPE_IPV4;
-    const uint32_t address_first[] = {ip, NFT_TYPE_PROTO, NFT_TYPE_SERVICE, NFT_TYPE_MARK, ip, NFT_TYPE_SERVICE};
+    const uint32_t address_first[] = {ip, NFT_TYPE_PROTO,  NFT_TYPE_SERVICE, NFT_TYPE_MARK,
+                                      ip, NFT_TYPE_SERVICE};
     const uint32_t affinity[] = {ip, ip, NFT_TYPE_PROTO, NFT_TYPE_SERVICE};
     const uint32_t allowed[] = {ip, NFT_TYPE_PROTO, NFT_TYPE_SERVICE, ip};
     const uint32_t key3 = types(address_first, 3), target = NFT_TYPES(ip, NFT_TYPE_SERVICE);
@@ -33,17 +44,23 @@ void ruleset_put_sets(struct ruleset *r, struct family *f)
     struct nft_set_spec specs[MAPS_N] = {
         [MAP_SERVICES] = {.flags = NFT_SET_MAP, .verdicts = true, .key_type = key3},
         [MAP_NODE_PORTS] = {.flags = NFT_SET_MAP, .verdicts = true, .key_type = port},
-        [MAP_ENDPOINTS] = {.flags = NFT_SET_MAP, .key_type = types(address_first, 4), .data_type = target},
+        [MAP_ENDPOINTS] = {.flags = NFT_SET_MAP,
+                           .key_type = types(address_first, 4),
+                           .data_type = target},
         [MAP_LIVE] = {.key_type = types(address_first, 6)},
         [MAP_NO_ENDPOINTS] = {.flags = NFT_SET_MAP, .verdicts = true, .key_type = key3},
         [MAP_NO_NODE_PORTS] = {.flags = NFT_SET_MAP, .verdicts = true, .key_type = port},
         [MAP_HAIRPIN] = {.key_type = NFT_TYPES(ip, ip)},
         [MAP_CLUSTER_IPS] = {.key_type = ip},
         [MAP_FIREWALLED] = {.key_type = key3},
-        [MAP_ALLOWED] = {.flags = NFT_SET_INTERVAL | NFT_SET_CONCAT, .key_type = types(allowed, 4),
+        [MAP_ALLOWED] = {.flags = NFT_SET_INTERVAL | NFT_SET_CONCAT,
+                         .key_type = types(allowed, 4),
                          .fields = {f->bytes, 1, 2, f->bytes}},
-        [MAP_AFFINITY] = {.flags = NFT_SET_MAP | NFT_SET_TIMEOUT | NFT_SET_EVAL, .key_type = types(affinity, 4),
-                          .data_type = target, .timeout_ms = 10800 * 1000, .size = 262144},
+        [MAP_AFFINITY] = {.flags = NFT_SET_MAP | NFT_SET_TIMEOUT | NFT_SET_EVAL,
+                          .key_type = types(affinity, 4),
+                          .data_type = target,
+                          .timeout_ms = 10800 * 1000,
+                          .size = 262144},
     };
 
     (void)r;
@@ -74,8 +91,10 @@ static void match_net(struct family *f, uint8_t offset, const struct ipnet *n, b
     nft_expr_compare(f->batch, inverted ? NFT_CMP_NEQ : NFT_CMP_EQ, 0, masked.ip.bytes, f->bytes);
 }
 
-/* Packets to a node's own address by protocol and port through the map, once for each address range allowed. */
-static void put_node_port_rules(struct ruleset *r, struct family *f, const char *chain, const char *map)
+/* Packets to a node's own address by protocol and port through the map, once for each address range
+ * allowed. */
+static void put_node_port_rules(struct ruleset *r, struct family *f, const char *chain,
+                                const char *map)
 {
     const struct ipnet loopback = {{AF_INET, {127}}, 8};
     const uint32_t local = RTN_LOCAL;
@@ -128,7 +147,8 @@ static void put_masquerade(struct ruleset *r, struct family *f)
     nft_expr_meta(f->batch, NFT_META_MARK, 0);
     nft_expr_bitwise(f->batch, 0, &mark, &zero, 4);
     nft_expr_compare(f->batch, NFT_CMP_NEQ, 0, &zero, 4);
-    /* Taken off, so that a packet that comes by again (through a tunnel) is not masqueraded twice. */
+    /* Taken off, so that a packet that comes by again (through a tunnel) is not masqueraded twice.
+     */
     nft_expr_meta(f->batch, NFT_META_MARK, 0);
     nft_expr_bitwise(f->batch, 0, &rest, &zero, 4);
     nft_expr_meta_set(f->batch, NFT_META_MARK, 0);
@@ -193,7 +213,8 @@ static void put_hooks(struct family *f)
     };
 
     for (size_t i = 0; i < sizeof(hooks) / sizeof(hooks[0]); i++)
-        nft_chain_add_base(f->batch, hooks[i].chain, hooks[i].type, hooks[i].hook, hooks[i].priority, NF_ACCEPT);
+        nft_chain_add_base(f->batch, hooks[i].chain, hooks[i].type, hooks[i].hook,
+                           hooks[i].priority, NF_ACCEPT);
 }
 
 void ruleset_put_static_chains(struct ruleset *r, struct family *f)

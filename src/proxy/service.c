@@ -81,7 +81,8 @@ static void read_balancer(const K8s__Service *s, struct service_spec *r)
 
 static uint32_t read_affinity(const K8s__ServiceSpec *s)
 {
-    const K8s__ClientIPConfig *c = s->sessionaffinityconfig ? s->sessionaffinityconfig->clientip : NULL;
+    const K8s__ClientIPConfig *c =
+        s->sessionaffinityconfig ? s->sessionaffinityconfig->clientip : NULL;
 
     if (!s->sessionaffinity || !streq(s->sessionaffinity, "ClientIP"))
         return 0;
@@ -96,7 +97,8 @@ void service_spec_read(const K8s__Service *s, struct service_spec *ret)
     struct service_spec r = {0};
 
     *ret = r;
-    if (!p || streq(p->type, "ExternalName") || !p->clusterip || !p->clusterip[0] || streq(p->clusterip, "None"))
+    if (!p || streq(p->type, "ExternalName") || !p->clusterip || !p->clusterip[0] ||
+        streq(p->clusterip, "None"))
         return;
     read_ports(p, &r);
     add_ip(&r.cluster_ips, &r.cluster_ips_n, p->clusterip);
@@ -109,10 +111,12 @@ void service_spec_read(const K8s__Service *s, struct service_spec *ret)
     r.internal_local = streq(p->internaltrafficpolicy, "Local");
     r.external_local = streq(p->externaltrafficpolicy, "Local");
     r.affinity_s = read_affinity(p);
-    if (r.external_local && p->has_healthchecknodeport && p->healthchecknodeport > 0 && p->healthchecknodeport < 65536)
+    if (r.external_local && p->has_healthchecknodeport && p->healthchecknodeport > 0 &&
+        p->healthchecknodeport < 65536)
         r.health_port = (uint16_t)p->healthchecknodeport;
     r.same_node = streq(p->trafficdistribution, "PreferSameNode");
-    r.same_zone = streq(p->trafficdistribution, "PreferSameZone") || streq(p->trafficdistribution, "PreferClose");
+    r.same_zone = streq(p->trafficdistribution, "PreferSameZone") ||
+                  streq(p->trafficdistribution, "PreferClose");
     *ret = r;
 }
 
@@ -142,12 +146,13 @@ bool service_spec_equal(const struct service_spec *a, const struct service_spec 
 {
     if (a->ports_n != b->ports_n || a->source_ranges_n != b->source_ranges_n ||
         a->internal_local != b->internal_local || a->external_local != b->external_local ||
-        a->affinity_s != b->affinity_s || a->health_port != b->health_port || a->same_zone != b->same_zone ||
-        a->same_node != b->same_node)
+        a->affinity_s != b->affinity_s || a->health_port != b->health_port ||
+        a->same_zone != b->same_zone || a->same_node != b->same_node)
         return false;
     for (size_t i = 0; i < a->ports_n; i++)
-        if (!streq(a->ports[i].name, b->ports[i].name) || a->ports[i].protocol != b->ports[i].protocol ||
-            a->ports[i].port != b->ports[i].port || a->ports[i].node_port != b->ports[i].node_port)
+        if (!streq(a->ports[i].name, b->ports[i].name) ||
+            a->ports[i].protocol != b->ports[i].protocol || a->ports[i].port != b->ports[i].port ||
+            a->ports[i].node_port != b->ports[i].node_port)
             return false;
     for (size_t i = 0; i < a->source_ranges_n; i++)
         if (!ipnet_equal(&a->source_ranges[i], &b->source_ranges[i]))

@@ -5,7 +5,7 @@
 #include "net/netlink_addr.h"
 
 struct service_port {
-    char *name; /* "" when unnamed */
+    char *name;       /* "" when unnamed */
     uint8_t protocol; /* IPPROTO_* */
     uint16_t port, node_port;
 };
@@ -25,7 +25,8 @@ struct service_spec {
     uint16_t health_port;
     bool same_zone, same_node; /* trafficDistribution */
 };
-/* *ret is zeroed when the proxy has nothing to do for it: headless, ExternalName. What does not parse is left out. */
+/* *ret is zeroed when the proxy has nothing to do for it: headless, ExternalName. What does not
+ * parse is left out. */
 void service_spec_read(const K8s__Service *s, struct service_spec *ret);
 void service_spec_fini(struct service_spec *s);
 bool service_spec_equal(const struct service_spec *a, const struct service_spec *b);

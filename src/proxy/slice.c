@@ -40,8 +40,8 @@ static uint8_t read_flags(const K8s__Endpoint *e, const char *node_name)
     return f;
 }
 
-static bool read_endpoint(const K8s__Endpoint *e, uint8_t family, const char *node_name, struct zone_names *zones,
-                          struct endpoint *ret)
+static bool read_endpoint(const K8s__Endpoint *e, uint8_t family, const char *node_name,
+                          struct zone_names *zones, struct endpoint *ret)
 {
     struct endpoint r = {0};
     struct ip a;
@@ -66,9 +66,12 @@ static bool read_endpoint(const K8s__Endpoint *e, uint8_t family, const char *no
     return true;
 }
 
-struct slice *slice_read(const K8s__EndpointSlice *s, const char *node_name, struct zone_names *zones)
+struct slice *slice_read(const K8s__EndpointSlice *s, const char *node_name,
+                         struct zone_names *zones)
 {
-    uint8_t family = streq(s->addresstype, "IPv4") ? AF_INET : streq(s->addresstype, "IPv6") ? AF_INET6 : 0;
+    uint8_t family = streq(s->addresstype, "IPv4")   ? AF_INET
+                     : streq(s->addresstype, "IPv6") ? AF_INET6
+                                                     : 0;
     struct slice *r;
 
     if (!family)
@@ -82,7 +85,8 @@ struct slice *slice_read(const K8s__EndpointSlice *s, const char *node_name, str
         uint8_t protocol = service_protocol(p->protocol);
         if (!protocol || !p->has_port || p->port < 1 || p->port > 65535)
             continue;
-        r->ports[r->ports_n++] = (struct slice_port){xstrdup(strna(p->name)), protocol, (uint16_t)p->port};
+        r->ports[r->ports_n++] =
+            (struct slice_port){xstrdup(strna(p->name)), protocol, (uint16_t)p->port};
     }
     r->endpoints = xcalloc(s->n_endpoints ? s->n_endpoints : 1, sizeof(*r->endpoints));
     for (size_t i = 0; i < s->n_endpoints && r->endpoints_n < ENDPOINTS_MAX; i++)
@@ -109,12 +113,13 @@ bool slice_equal(const struct slice *a, const struct slice *b)
     if (a->family != b->family || a->ports_n != b->ports_n || a->endpoints_n != b->endpoints_n)
         return false;
     for (size_t i = 0; i < a->ports_n; i++)
-        if (!streq(a->ports[i].name, b->ports[i].name) || a->ports[i].protocol != b->ports[i].protocol ||
-            a->ports[i].port != b->ports[i].port)
+        if (!streq(a->ports[i].name, b->ports[i].name) ||
+            a->ports[i].protocol != b->ports[i].protocol || a->ports[i].port != b->ports[i].port)
             return false;
     for (size_t i = 0; i < a->endpoints_n; i++)
         if (memcmp(a->endpoints[i].address, b->endpoints[i].address, 16) != 0 ||
-            a->endpoints[i].flags != b->endpoints[i].flags || a->endpoints[i].zones != b->endpoints[i].zones)
+            a->endpoints[i].flags != b->endpoints[i].flags ||
+            a->endpoints[i].zones != b->endpoints[i].zones)
             return false;
     return true;
 }
@@ -146,13 +151,14 @@ static int target_order(const void *a, const void *b)
     return x->port < y->port ? -1 : x->port > y->port;
 }
 
-void targets_gather(const struct list *slices, uint8_t family, const char *port_name, uint8_t protocol,
-                    struct targets *ret)
+void targets_gather(const struct list *slices, uint8_t family, const char *port_name,
+                    uint8_t protocol, struct targets *ret)
 {
     size_t kept = 0;
 
     ret->n = 0;
-    list_for(l, slices) {
+    list_for(l, slices)
+    {
         const struct slice *s = container_of(l, const struct slice, link);
         if (s->family != family)
             continue;
@@ -160,7 +166,9 @@ void targets_gather(const struct list *slices, uint8_t family, const char *port_
             if (s->ports[p].protocol != protocol || !streq(s->ports[p].name, port_name))
                 continue;
             for (size_t i = 0; i < s->endpoints_n; i++) {
-                struct target t = {.port = s->ports[p].port, .flags = s->endpoints[i].flags, .zones = s->endpoints[i].zones};
+                struct target t = {.port = s->ports[p].port,
+                                   .flags = s->endpoints[i].flags,
+                                   .zones = s->endpoints[i].zones};
                 memcpy(t.address, s->endpoints[i].address, 16);
                 targets_add(ret, &t);
             }
@@ -170,7 +178,8 @@ void targets_gather(const struct list *slices, uint8_t family, const char *port_
         qsort(ret->v, ret->n, sizeof(*ret->v), target_order);
     for (size_t i = 0; i < ret->n; i++) {
         if (kept && target_order(&ret->v[kept - 1], &ret->v[i]) == 0) {
-            /* An endpoint moving between slices may be seen twice for a moment: the ready one counts. */
+            /* An endpoint moving between slices may be seen twice for a moment: the ready one
+             * counts. */
             if (ret->v[i].flags & ENDPOINT_READY)
                 ret->v[kept - 1] = ret->v[i];
             continue;
@@ -217,7 +226,8 @@ void targets_cluster(const struct targets *all, uint64_t our_zone, struct target
     if (ret->n)
         (void)keep_near(ret, our_zone);
     else
-        pick(all, ENDPOINT_SERVING | ENDPOINT_TERMINATING, ENDPOINT_SERVING | ENDPOINT_TERMINATING, ret);
+        pick(all, ENDPOINT_SERVING | ENDPOINT_TERMINATING, ENDPOINT_SERVING | ENDPOINT_TERMINATING,
+             ret);
 }
 
 void targets_local(const struct targets *all, struct targets *ret)

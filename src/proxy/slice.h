@@ -1,6 +1,7 @@
 /*
- * What the proxy keeps of an EndpointSlice, and the choice among endpoints: ready ones, or terminating ones that still serve
- * when nothing else is left; near ones when every endpoint carries a hint; those of this node. No I/O.
+ * What the proxy keeps of an EndpointSlice, and the choice among endpoints: ready ones, or
+ * terminating ones that still serve when nothing else is left; near ones when every endpoint
+ * carries a hint; those of this node. No I/O.
  */
 #pragma once
 #include "base/list.h"
@@ -44,7 +45,8 @@ uint64_t zone_bit(struct zone_names *z, const char *name);
 void zone_names_fini(struct zone_names *z);
 
 /* NULL for slices of host names. */
-struct slice *slice_read(const K8s__EndpointSlice *s, const char *node_name, struct zone_names *zones);
+struct slice *slice_read(const K8s__EndpointSlice *s, const char *node_name,
+                         struct zone_names *zones);
 void slice_free(struct slice *s);
 bool slice_equal(const struct slice *a, const struct slice *b);
 
@@ -61,8 +63,8 @@ struct targets {
 };
 void targets_fini(struct targets *t);
 /* All endpoints of a port, sorted by address and port, each once. slices: list of struct slice. */
-void targets_gather(const struct list *slices, uint8_t family, const char *port_name, uint8_t protocol,
-                    struct targets *ret);
+void targets_gather(const struct list *slices, uint8_t family, const char *port_name,
+                    uint8_t protocol, struct targets *ret);
 /* Of all, what a client anywhere is sent to. */
 void targets_cluster(const struct targets *all, uint64_t our_zone, struct targets *ret);
 /* Of all, those on this node. */

@@ -13,10 +13,13 @@ static void add(const char *endpoints)
     K8s__EndpointSlice *s;
 
     buf_init(&b, 65536);
-    (void)buf_printf(&b, "{\"metadata\":{\"name\":\"s\"},\"addressType\":\"IPv4\",\"ports\":[{\"name\":\"p\",\"port\":80}],\"endpoints\":[%s]}",
+    (void)buf_printf(&b,
+                     "{\"metadata\":{\"name\":\"s\"},\"addressType\":\"IPv4\",\"ports\":[{\"name\":"
+                     "\"p\",\"port\":80}],\"endpoints\":[%s]}",
                      endpoints);
     arena_init(&a, 0);
-    assert_int_equal(object_decode_json(&k8s__endpoint_slice__descriptor, buf_str(&b), 0, &a, &s, NULL), 0);
+    assert_int_equal(
+        object_decode_json(&k8s__endpoint_slice__descriptor, buf_str(&b), 0, &a, &s, NULL), 0);
     struct slice *x = slice_read(s, "here", &zones);
     assert_non_null(x);
     list_add_tail(&slices, &x->link);
@@ -36,11 +39,11 @@ static const char *chosen(bool local, const char *zone)
         targets_cluster(&all, zone_bit(&zones, zone), &some);
     out[0] = 0;
     for (size_t i = 0; i < some.n; i++)
-        (void)snprintf(out + strlen(out), sizeof(out) - strlen(out), "%s%u", i ? "," : "", some.v[i].address[3]);
+        (void)snprintf(out + strlen(out), sizeof(out) - strlen(out), "%s%u", i ? "," : "",
+                       some.v[i].address[3]);
     targets_fini(&all);
     targets_fini(&some);
-    list_for_safe(l, &slices)
-        slice_free(container_of(l, struct slice, link));
+    list_for_safe(l, &slices) slice_free(container_of(l, struct slice, link));
     return out;
 }
 
