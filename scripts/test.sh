@@ -11,7 +11,7 @@ count() { # a meson test log on stdin
     [ -n "$bad" ] || bad=0
     skip=$(sed -nE 's/^Skipped: +([0-9]+).*/\1/p' "$1")
     passed=$((passed + ${ok:-0})) skipped=$((skipped + ${skip:-0}))
-    failed=$((failed + $((bad))))
+    failed=$((failed + $(($bad))))
 }
 
 stage() { # name, builddir, meson test arguments...
