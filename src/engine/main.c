@@ -16,7 +16,7 @@
 struct options {
     struct engine_config c;
     struct flag_list hosts;
-    char *log_level, *pid_file, *host_gateway;
+    char *log_level, *pid_file;
     bool version, debug;
 };
 
@@ -31,7 +31,6 @@ static void defaults(struct options *o, const char *program)
     o->c.exec_root = xstrdup("/run/skiff/engine");
     o->c.config_file = xstrdup("/etc/docker/daemon.json");
     if (docker) {
-        o->c.data_root[0] = 0;
         str_replace(&o->c.data_root, "/var/lib/docker");
         str_replace(&o->c.exec_root, "/var/run/docker");
     } else if (streq(program, "containerd")) {
@@ -103,7 +102,7 @@ static int parse(struct options *o, const char *program, int argc, char **argv, 
 static void free_options(struct options *o)
 {
     char *all[] = {o->c.cri_socket, o->c.data_root, o->c.exec_root, o->c.config_file, o->c.runtime, o->c.bridge, o->c.bip,
-                   o->c.fixed_cidr, o->c.cluster_cidr, o->c.stream_address, o->log_level, o->pid_file, o->host_gateway};
+                   o->c.fixed_cidr, o->c.cluster_cidr, o->c.stream_address, o->log_level, o->pid_file};
 
     for (size_t i = 0; i < ARRAY_LEN(all); i++)
         free(all[i]);
@@ -180,7 +179,8 @@ static int run(struct options *o, struct error **err)
     struct engine *e = NULL;
     int r = engine_start(n.loop, &o->c, &e, err), code = 1;
 
-    /* One socket of the Docker API is served; it is a second face of the same engine. */
+    for (size_t i = 1; i < o->hosts.n; i++)
+        log_warn("engine", "only the first --host is served", "ignored", o->hosts.v[i], NULL);
     if (r == 0 && o->hosts.n && (r = dir_make_parent(o->hosts.v[0], 0711, err)) == 0)
         r = docker_api_start(n.loop, o->hosts.v[0], e->images, &docker, err);
     if (r == 0)
@@ -208,6 +208,11 @@ int engine_main(int argc, char **argv)
 
     defaults(&o, program);
     r = parse(&o, program, argc, argv, &err);
+    if (r < 0) { /* the message names the program already */
+        (void)fprintf(stderr, "%s\n", error_message(err));
+        free_options(&o);
+        return 2;
+    }
     if (r == 0 && o.version) {
         (void)printf("skiff engine %s\n", SKIFF_VERSION);
         r = FLAGS_HELP;

@@ -54,6 +54,7 @@ int network_open(const struct network_config *cfg, struct network **ret, struct 
         r = error_set(err, EINVAL, "cluster CIDR \"%s\" is not a prefix", cfg->cluster_cidr);
     if (r == 0 && cfg->bip && cfg->bip[0])
         r = set_subnet(n, cfg->bip, cfg->fixed_cidr, err);
+    n->eager = r == 0 && n->subnet.bits;
     if (r == 0)
         r = leases_load(n, err);
     if (r == 0)
@@ -434,7 +435,7 @@ int network_sweep(struct network *n, struct error **err)
                 (void)rtnl_link_delete(n->rtnl, l.index, NULL);
         }
     }
-    return n->subnet.bits && n->leases.n ? bridge_up(n, err) : 0;
+    return n->subnet.bits && (n->leases.n || n->eager) ? bridge_up(n, err) : 0;
 }
 
 /* Of our end, in /proc/net/dev, which unlike /sys is that of the namespace we are in: what we send, the pod receives. */

@@ -19,7 +19,7 @@ struct network_port {
     uint16_t host, container;
     struct ip host_ip; /* family 0: any */
 };
-/* Reads leases; makes nothing in the kernel before the first attach. */
+/* Reads leases; makes nothing in the kernel before network_sweep or the first attach. */
 int network_open(const struct network_config *cfg, struct network **ret, struct error **err);
 void network_close(struct network *n);
 /* Subnet that pods of this node get; the bridge takes its first address. -EBUSY when it differs from what pods have. */
