@@ -390,16 +390,21 @@ static void do_kill(struct pod *p, struct container *c)
 {
     const struct run *r = container_running(c);
     const struct sandbox *s = observed_sandbox(&p->obs);
+    int64_t grace_s = pod_grace_s(p);
     cleanup_free char *message = NULL;
 
     if (!r)
         return;
-    if (c->unhealthy && streq(c->probed_id, r->id))
+    if (c->unhealthy && streq(c->probed_id, r->id)) {
+        const K8s__Probe *probe = c->unhealthy_by == PROBE_STARTUP ? c->spec->startupprobe : c->spec->livenessprobe;
+
+        if (probe && probe->has_terminationgraceperiodseconds)
+            grace_s = probe->terminationgraceperiodseconds;
         message = xasprintf("Container %s failed %s probe, will be restarted", c->spec->name,
                             c->unhealthy_by == PROBE_STARTUP ? "startup" : "liveness");
-    else if (s && streq(r->sandbox_id, s->id) && !streq(r->hash, c->hash))
+    } else if (s && streq(r->sandbox_id, s->id) && !streq(r->hash, c->hash))
         message = xasprintf("Container %s definition changed, will be restarted", c->spec->name);
-    pod_kill_container(p, r, pod_grace_s(p), message);
+    pod_kill_container(p, r, grace_s, message);
 }
 
 static void run_step(struct pod *p)
