@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "kubelet/env.h"
 #include "kubelet/image.h"
+#include "kubelet/image_gc.h"
 #include "kubelet/node.h"
 #include "kubelet/orphans.h"
 #include "kubelet/pod.h"
@@ -175,6 +176,7 @@ int kubelet_start(struct loop *l, const struct kubelet_config *cfg, struct kubel
     (void)observer_start(k);
     if (!k->file_synced)
         k->source_file = source_file_start(k, cfg->static_pod_path);
+    k->image_gc = image_gc_start(k);
     loop_timer_start(l, &k->housekeeping, HOUSEKEEPING_MS, on_housekeeping);
     log_info("kubelet", "started", "node", k->node_name, "engine", cfg->runtime_endpoint, "api",
              k->api_wanted ? "yes" : "no, static pods only", NULL);
@@ -207,6 +209,7 @@ void kubelet_stop(struct kubelet *k)
     source_file_stop(k->source_file);
     source_api_stop(k->source_api);
     service_env_stop(k->services);
+    image_gc_stop(k->image_gc);
     observer_stop(k);
     pods_free(k);
     refs_free(k->refs);

@@ -185,7 +185,7 @@ struct kubelet {
     struct service_env *services;
     struct observer *observer;
     struct image_puller *puller;
-    struct collector *collector;
+    struct image_gc *image_gc;
     struct node *node; /* credentials, Node, Lease, HTTP API */
     char *node_uid;
     bool api_synced, file_synced, api_wanted;

@@ -4,6 +4,7 @@
 #include "kubelet/env.h"
 #include "kubelet/image.h"
 #include "kubelet/image_auth.h"
+#include "kubelet/image_gc.h"
 #include "kubelet/resources.h"
 #include "kubelet/source.h"
 
@@ -191,6 +192,16 @@ TEST(resource_fields_divide_and_round_up)
     assert_int_equal(v, 3);
     assert_true(resource_field(c, "limits.gpu", NULL, 4000, 1 << 30, &v) < 0);
     object_free(p);
+}
+
+TEST(image_collection_starts_and_ends_at_its_thresholds)
+{
+    assert_int_equal(image_gc_excess(1000, 500, 85, 80), 0);
+    assert_int_equal(image_gc_excess(1000, 160, 85, 80), 0);
+    assert_int_equal(image_gc_excess(1000, 150, 85, 80), 50);
+    assert_int_equal(image_gc_excess(1000, 0, 85, 80), 200);
+    assert_int_equal(image_gc_excess(1000, 0, 100, 80), 0);
+    assert_int_equal(image_gc_excess(0, 0, 85, 80), 0);
 }
 
 TEST_MAIN()
