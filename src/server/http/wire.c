@@ -17,6 +17,7 @@ static const struct {
     {"DeleteOptions", &k8s__delete_options__descriptor},
     {"Binding", &k8s__binding__descriptor},
     {"Eviction", &k8s__eviction__descriptor},
+    {"SelfSubjectReview", &k8s__self_subject_review__descriptor},
     /* the same fields with the same numbers, less the user, who is the one that asks */
     {"SelfSubjectAccessReview", &k8s__subject_access_review__descriptor},
 };
