@@ -69,7 +69,7 @@ finish() {
 # What a machine looks like from outside: everything `reset` promises to put back.
 machine_state() {
     echo "# processes"
-    ps -eo comm= | grep -E '^(skiff|crun|runc)' | sort
+    readlink /proc/[0-9]*/exe 2>/dev/null | grep -F "$(dirname "$(readlink -f "$SKIFF")")/" | sort
     echo "# mounts"
     awk '{ print $5, $9 }' /proc/self/mountinfo | sort
     echo "# links"
