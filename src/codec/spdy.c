@@ -401,7 +401,8 @@ int spdy_data(struct spdy *s, uint32_t id, struct str data, bool fin)
             r = buf_add(&s->out, data.p, n);
         if (r < 0)
             return r;
-        data.p += n;
+        if (n)
+            data.p += n;
         data.n -= n;
     } while (data.n);
     return 0;

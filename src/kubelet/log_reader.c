@@ -148,7 +148,7 @@ static void put_lines(struct log_reader *r, size_t max, struct buf *b)
 {
     size_t used = 0;
     while (b->n < max && !r->limit_hit) {
-        struct str rest = {r->in.p + used, r->in.n - used};
+        struct str rest = {used ? r->in.p + used : r->in.p, r->in.n - used};
         const char *nl = rest.n ? memchr(rest.p, '\n', rest.n) : NULL;
         if (!nl)
             break;
