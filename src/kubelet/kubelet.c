@@ -17,6 +17,26 @@
 
 #define HOUSEKEEPING_MS 60000
 
+/* ---- the engine's name ---- */
+
+static void on_version(int code, const char *message, const ProtobufCMessage *reply, void *arg)
+{
+    struct kubelet *k = arg;
+    const Runtime__V1__VersionResponse *v = (const void *)reply;
+
+    k->version_call = NULL;
+    if (v)
+        (void)snprintf(k->runtime_name, sizeof(k->runtime_name), "%s", v->runtime_name);
+}
+
+static void ask_version(struct kubelet *k)
+{
+    Runtime__V1__VersionRequest q = RUNTIME__V1__VERSION_REQUEST__INIT;
+
+    k->version_call = grpc_call_start(k->cri, CRI_RUNTIME("Version"), &q.base, &runtime__v1__version_response__descriptor,
+                                      60000, on_version, k);
+}
+
 /* ---- what the node half asks and tells ---- */
 
 static void pods_json(struct buf *b, void *arg)
@@ -74,6 +94,8 @@ static void on_ready(bool ready, void *arg)
 
     if (!ready)
         return;
+    if (!k->runtime_name[0] && !k->version_call)
+        ask_version(k); /* it was not up yet */
     if (k->cfg->on_ready && !k->told_ready)
         k->cfg->on_ready(k->cfg->arg);
     k->told_ready = true;
@@ -100,24 +122,6 @@ static void on_housekeeping(struct loop_timer *t)
     if (sources_synced(k))
         orphans_clean(k);
     loop_timer_start(k->loop, t, HOUSEKEEPING_MS, on_housekeeping);
-}
-
-static void on_version(int code, const char *message, const ProtobufCMessage *reply, void *arg)
-{
-    struct kubelet *k = arg;
-    const Runtime__V1__VersionResponse *v = (const void *)reply;
-
-    k->version_call = NULL;
-    if (v)
-        (void)snprintf(k->runtime_name, sizeof(k->runtime_name), "%s", v->runtime_name);
-}
-
-static void ask_version(struct kubelet *k)
-{
-    Runtime__V1__VersionRequest q = RUNTIME__V1__VERSION_REQUEST__INIT;
-
-    k->version_call = grpc_call_start(k->cri, CRI_RUNTIME("Version"), &q.base, &runtime__v1__version_response__descriptor,
-                                      60000, on_version, k);
 }
 
 /* ---- lifecycle ---- */

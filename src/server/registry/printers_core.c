@@ -57,6 +57,18 @@ static char *init_reason(const json_t *pod, int64_t *restarts)
     return NULL;
 }
 
+static bool pod_initialized(const json_t *pod)
+{
+    json_t *c;
+    size_t i;
+
+    json_array_foreach(json_at(pod, "status", "conditions", NULL), i, c) {
+        if (streq(json_text_or(c, "type", ""), "Initialized"))
+            return streq(json_text_or(c, "status", ""), "True");
+    }
+    return false;
+}
+
 static char *pod_reason(const json_t *pod, int64_t *ready, int64_t *restarts)
 {
     char *reason = xstrdup(json_text_at(pod, "status", "reason", NULL) ? json_text_at(pod, "status", "reason", NULL)
@@ -64,6 +76,11 @@ static char *pod_reason(const json_t *pod, int64_t *ready, int64_t *restarts)
     json_t *statuses = json_at(pod, "status", "containerStatuses", NULL);
     char *init = init_reason(pod, restarts);
     bool running = false;
+
+    if (init && pod_initialized(pod)) { /* a sidecar that ended after the main containers */
+        free(init);
+        init = NULL;
+    }
 
     for (size_t i = json_array_size(statuses); i > 0; i--) {
         json_t *c = json_array_get(statuses, i - 1), *ended = json_at(c, "state", "terminated", NULL);
