@@ -209,7 +209,8 @@ int env_build(struct arena *a, struct container *c, const char *sandbox_ip, stru
     int r = 0;
 
     *e = (struct env){.a = a};
-    if (c->pod->k->services && !service_env_add(c->pod->k, c->pod->ns, links, e))
+    /* a static pod may be what the API server runs in: it does not wait */
+    if (c->pod->k->services && !service_env_add(c->pod->k, c->pod->ns, links, e) && !pod_is_static(c->pod))
         return error_set(err, EAGAIN, "services have not yet been read at least once, cannot construct envs");
     for (size_t i = 0; i < s->n_envfrom && r >= 0; i++) {
         if (s->envfrom[i]->configmapref)

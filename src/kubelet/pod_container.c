@@ -195,7 +195,7 @@ void pod_start_container(struct pod *p, struct container *c)
     const struct sandbox *s = observed_sandbox(&p->obs);
     struct operation *op;
 
-    if (!secrets_ready(p))
+    if (!pod_is_static(p) && !secrets_ready(p))
         return; /* stepped again when they came */
     op = operation_new(p, c, "container");
     op->attempt = last ? last->attempt + 1 : c->known_restarts > 0 ? (uint32_t)c->known_restarts + 1 : 0;
