@@ -21,6 +21,7 @@ trap cleanup EXIT
 start
 until_ok 10 "server answers" kubectl get --raw /readyz
 expect_text "namespaces" "kube-node-lease" kubectl get ns
+expect_text "discovery as older clients ask" "daemonsets/status" kubectl get --raw /apis/apps/v1
 expect_text "walkthrough's manifest" "daemonset.extensions/nginx-ds created" kubectl create -f examples/nginx-ds.yml
 expect_text "stored as apps/v1" "apps/v1" kubectl get daemonsets.apps nginx-ds -o 'jsonpath={.apiVersion}'
 expect_text "selector taken from the template" "nginx-ds" kubectl get daemonsets.apps nginx-ds -o 'jsonpath={.spec.selector.matchLabels.app}'

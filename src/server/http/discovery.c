@@ -112,7 +112,7 @@ static json_t *resource_list(const struct served *v)
 
         if (!resource_serves(r, v->group, v->version))
             continue;
-        o = json_pack("{s:s, s:s, s:b, s:s, s:o, s:o}", "name", r->plural, "singularName", r->singular, "namespaced",
+        o = json_pack("{s:s, s:s, s:b, s:s, s:o}", "name", r->plural, "singularName", r->singular, "namespaced",
                       r->namespaced, "kind", r->kind, "verbs", verbs_of(r));
         if (!is_stored(r, v)) { /* short names mean the resource where it is stored, or clients would list it twice */
             (void)json_array_append_new(list, o);
