@@ -107,6 +107,28 @@ static void simple_term(struct str s, struct term *t)
     }
 }
 
+static bool only(const char *text, const char *punctuation)
+{
+    for (; *text; text++)
+        if (!(*text >= 'a' && *text <= 'z') && !(*text >= 'A' && *text <= 'Z') &&
+            !(*text >= '0' && *text <= '9') && !strchr(punctuation, *text))
+            return false;
+    return true;
+}
+
+/* A term read loosely could mean everything: to a delete of a collection that would be fatal. */
+static bool term_valid(const struct term *t)
+{
+    if (!t->key || !t->key[0] || !only(t->key, t->field ? ".-_" : ".-_/"))
+        return false;
+    if (t->field)
+        return t->op < OP_EXISTS;
+    for (size_t i = 0; i < t->n_values; i++)
+        if (strlen(t->values[i]) > 63 || !only(t->values[i], ".-_"))
+            return false;
+    return true;
+}
+
 static int parse_into(struct selector *sel, struct str text, bool field, struct api_status *st)
 {
     while (text.p && text.n) {
@@ -121,13 +143,15 @@ static int parse_into(struct selector *sel, struct str text, bool field, struct 
         t->field = field;
         if (field || (!set_term(s, " notin ", OP_NOT_IN, t) && !set_term(s, " in ", OP_IN, t)))
             simple_term(s, t);
-        if (!t->key || !t->key[0] || (field && t->op >= OP_EXISTS))
-            return status_bad(st, "unable to parse requirement: \"%.*s\" in a %s selector", STR_FMT(s), field ? "field" : "label");
+        if (!term_valid(t))
+            return status_bad(st, "unable to parse requirement: \"%.*s\" in a %s selector",
+                              STR_FMT(s), field ? "field" : "label");
     }
     return 0;
 }
 
-int selector_parse(struct str labels, struct str fields, struct selector **ret, struct api_status *st)
+int selector_parse(struct str labels, struct str fields, struct selector **ret,
+                   struct api_status *st)
 {
     struct selector *sel;
 
@@ -159,8 +183,10 @@ static const char *field_value(const json_t *o, const char *path)
 
 static bool term_matches(const struct term *t, const json_t *o)
 {
-    const char *v = t->field ? field_value(o, t->key)
-                             : json_string_value(json_object_get(json_at(o, "metadata", "labels", NULL), t->key));
+    const char *v =
+        t->field
+            ? field_value(o, t->key)
+            : json_string_value(json_object_get(json_at(o, "metadata", "labels", NULL), t->key));
     bool in = false;
 
     for (size_t i = 0; v && i < t->n_values; i++)

@@ -9,7 +9,9 @@
 
 static void answer_done(struct api_request *q, int code)
 {
-    answer_object(q, code, json_pack("{s:s, s:s, s:{}, s:s}", "kind", "Status", "apiVersion", "v1", "metadata", "status", "Success"));
+    answer_object(q, code,
+                  json_pack("{s:s, s:s, s:{}, s:s}", "kind", "Status", "apiVersion", "v1",
+                            "metadata", "status", "Success"));
 }
 
 static void answer_err(struct api_request *q, int r, const struct error *err)
@@ -48,9 +50,13 @@ void handle_pod_binding(struct api_request *q, json_t *object)
 void handle_eviction(struct api_request *q, json_t *object)
 {
     cleanup_json json_t *o = object, *out = NULL;
-    struct actor who = {.user = q->user.name, .groups = (const char *const *)q->user.groups, .n_groups = q->user.n_groups};
-    struct delete_options d = {.grace_s = json_int_or(json_object_get(o, "deleteOptions"), "gracePeriodSeconds", -1),
-                               .uid = json_text_at(o, "deleteOptions", "preconditions", "uid", NULL), .dry_run = q->dry_run};
+    struct actor who = {.user = q->user.name,
+                        .groups = (const char *const *)q->user.groups,
+                        .n_groups = q->user.n_groups};
+    struct delete_options d = {
+        .grace_s = json_int_or(json_object_get(o, "deleteOptions"), "gracePeriodSeconds", -1),
+        .uid = json_text_at(o, "deleteOptions", "preconditions", "uid", NULL),
+        .dry_run = q->dry_run};
     struct api_status st = {0};
 
     if (registry_delete(&q->s->registry, q->r, q->ns, q->name, &who, &d, &out, &st) < 0)
@@ -84,14 +90,19 @@ static json_t *scale_of(const struct api_request *q, const json_t *o)
     json_t *v, *out;
 
     buf_init(&selector, 8192);
-    json_object_foreach(json_at(o, "spec", "selector", "matchLabels", NULL), k, v) {
-        (void)buf_printf(&selector, "%s%s=%s", selector.n ? "," : "", k, strna(json_string_value(v)));
+    json_object_foreach(json_at(o, "spec", "selector", "matchLabels", NULL), k, v)
+    {
+        (void)buf_printf(&selector, "%s%s=%s", selector.n ? "," : "", k,
+                         strna(json_string_value(v)));
     }
-    out = json_pack("{s:s, s:s, s:{s:s, s:s, s:s, s:s, s:O*}, s:{s:I}, s:{s:I, s:s}}", "kind", "Scale", "apiVersion",
-                    "autoscaling/v1", "metadata", "name", meta_name(o), "namespace", meta_namespace(o), "uid", meta_uid(o),
-                    "resourceVersion", meta_version(o), "creationTimestamp", json_at(o, "metadata", "creationTimestamp", NULL),
-                    "spec", "replicas", (json_int_t)json_int_or(json_object_get(o, "spec"), "replicas", 0), "status", "replicas",
-                    (json_int_t)json_int_or(json_object_get(o, "status"), "replicas", 0), "selector", buf_str(&selector).p);
+    out = json_pack(
+        "{s:s, s:s, s:{s:s, s:s, s:s, s:s, s:O*}, s:{s:I}, s:{s:I, s:s}}", "kind", "Scale",
+        "apiVersion", "autoscaling/v1", "metadata", "name", meta_name(o), "namespace",
+        meta_namespace(o), "uid", meta_uid(o), "resourceVersion", meta_version(o),
+        "creationTimestamp", json_at(o, "metadata", "creationTimestamp", NULL), "spec", "replicas",
+        (json_int_t)json_int_or(json_object_get(o, "spec"), "replicas", 0), "status", "replicas",
+        (json_int_t)json_int_or(json_object_get(o, "status"), "replicas", 0), "selector",
+        buf_str(&selector).p);
     buf_fini(&selector);
     (void)q;
     return out;
@@ -99,7 +110,9 @@ static json_t *scale_of(const struct api_request *q, const json_t *o)
 
 static void set_scale(struct api_request *q, struct str body)
 {
-    struct actor who = {.user = q->user.name, .groups = (const char *const *)q->user.groups, .n_groups = q->user.n_groups};
+    struct actor who = {.user = q->user.name,
+                        .groups = (const char *const *)q->user.groups,
+                        .n_groups = q->user.n_groups};
     struct write_options w = {.dry_run = q->dry_run};
     cleanup_json json_t *v = NULL, *out = NULL;
     cleanup_error struct error *err = NULL;
@@ -107,7 +120,8 @@ static void set_scale(struct api_request *q, struct str body)
     json_t *o;
 
     if (json_parse(body, API_BODY_MAX, "request body", &v, &err) < 0 ||
-        !json_is_integer(json_at(v, "spec", "replicas", NULL)) || json_int_or(json_object_get(v, "spec"), "replicas", -1) < 0) {
+        !json_is_integer(json_at(v, "spec", "replicas", NULL)) ||
+        json_int_or(json_object_get(v, "spec"), "replicas", -1) < 0) {
         (void)status_bad(&st, "a Scale needs spec.replicas, a number of 0 or more");
         answer_status(q, &st);
         return;
@@ -116,7 +130,8 @@ static void set_scale(struct api_request *q, struct str body)
         answer_status(q, &st);
         return;
     }
-    (void)json_object_set(json_object_need(o, "spec"), "replicas", json_at(v, "spec", "replicas", NULL));
+    (void)json_object_set(json_object_need(o, "spec"), "replicas",
+                          json_at(v, "spec", "replicas", NULL));
     if (meta_version(v)[0])
         json_set_text(json_object_get(o, "metadata"), "resourceVersion", meta_version(v));
     if (registry_update(&q->s->registry, q->r, "", q->ns, q->name, o, &who, &w, &out, &st) < 0)
@@ -184,11 +199,16 @@ static void token_review(struct api_request *q, json_t *o)
 
 static void access_review(struct api_request *q, json_t *o, const struct user *u)
 {
-    json_t *about = json_at(o, "spec", "resourceAttributes", NULL), *path = json_at(o, "spec", "nonResourceAttributes", NULL);
+    json_t *about = json_at(o, "spec", "resourceAttributes", NULL),
+           *path = json_at(o, "spec", "nonResourceAttributes", NULL);
     struct attributes a = {
-        .user = u, .verb = json_text_or(about ? about : path, "verb", ""), .group = json_text_or(about, "group", ""),
-        .resource = json_text_or(about, "resource", ""), .sub = json_text_or(about, "subresource", ""),
-        .ns = json_text_or(about, "namespace", ""), .name = json_text_or(about, "name", ""),
+        .user = u,
+        .verb = json_text_or(about ? about : path, "verb", ""),
+        .group = json_text_or(about, "group", ""),
+        .resource = json_text_or(about, "resource", ""),
+        .sub = json_text_or(about, "subresource", ""),
+        .ns = json_text_or(about, "namespace", ""),
+        .name = json_text_or(about, "name", ""),
         .path = path ? json_text_or(path, "path", "") : NULL,
     };
     bool ok = authorize(q->s->authorizer, &a);
@@ -212,6 +232,20 @@ static void subject_review(struct api_request *q, json_t *o)
     auth_user_fini(&u);
 }
 
+static void rules_review(struct api_request *q, json_t *o)
+{
+    cleanup_json json_t *all = authorizer_rules(q->s->authorizer, &q->user,
+                                                strna(json_text_at(o, "spec", "namespace", NULL)));
+    json_t *resource_rules = json_array(), *path_rules = json_array(), *rule;
+
+    json_each(all, i, rule)(void) json_array_append(
+        json_array_size(json_object_get(rule, "nonResourceURLs")) ? path_rules : resource_rules,
+        rule);
+    (void)json_object_set_new(o, "status",
+                              json_pack("{s:o, s:o, s:b}", "resourceRules", resource_rules,
+                                        "nonResourceRules", path_rules, "incomplete", 0));
+}
+
 void handle_review(struct api_request *q, json_t *object)
 {
     char api_version[96];
@@ -222,9 +256,12 @@ void handle_review(struct api_request *q, json_t *object)
     if (streq(q->r->plural, "tokenreviews"))
         token_review(q, object);
     else if (streq(q->r->plural, "selfsubjectreviews"))
-        (void)json_object_set_new(object, "status", json_pack("{s:o}", "userInfo", user_info(&q->user)));
+        (void)json_object_set_new(object, "status",
+                                  json_pack("{s:o}", "userInfo", user_info(&q->user)));
     else if (streq(q->r->plural, "subjectaccessreviews"))
         subject_review(q, object);
+    else if (streq(q->r->plural, "selfsubjectrulesreviews"))
+        rules_review(q, object);
     else
         access_review(q, object, &q->user);
     answer_object(q, 201, object);

@@ -234,7 +234,12 @@ static void on_patch_body(struct http_exchange *x, struct str body, void *arg)
     json_t *patch, *out = NULL;
     int rc;
 
-    (void)x;
+    if (http_content_type_is(http_header(x, "Content-Type"), "application/apply-patch+yaml")) {
+        (void)status_set(&st, 415, "UnsupportedMediaType",
+                         "server-side apply is not served here: use kubectl apply without --server-side");
+        answer_status(q, &st);
+        return;
+    }
     if (!read_value(q, body, &patch))
         return;
     rc = patch_once(q, patch, &out, &st);

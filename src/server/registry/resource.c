@@ -76,6 +76,9 @@ const struct resource resources[] = {
     {.group = "authorization.k8s.io", .version = "v1", .kind = "SelfSubjectAccessReview",
      .plural = "selfsubjectaccessreviews", .singular = "selfsubjectaccessreview", .virtual_ = true,
      .id = "selfsubjectaccessreviews.authorization.k8s.io"},
+    {.group = "authorization.k8s.io", .version = "v1", .kind = "SelfSubjectRulesReview",
+     .plural = "selfsubjectrulesreviews", .singular = "selfsubjectrulesreview", .virtual_ = true,
+     .id = "selfsubjectrulesreviews.authorization.k8s.io"},
 };
 const size_t resources_n = ARRAY_LEN(resources);
 
