@@ -48,6 +48,7 @@ expect_text "dry run" "created (server dry run)" kubectl create cm dry --dry-run
 expect_error "dry run stored nothing" 'configmaps "dry" not found' kubectl get cm dry
 expect_error "server-side apply says that it is not served" "server-side apply is not served here" kubectl apply --server-side -f "$dir/cm.yml"
 expect_error "a broken selector is refused, not read as everything" "unable to parse requirement" kubectl get --raw "/api/v1/pods?labelSelector=%21a%20in%20%28b"
+expect_error "an unknown field is refused" "field label not supported: spec.nodename" kubectl get pods --field-selector "spec.nodename!=x"
 expect_error "name taken" "already exists" kubectl create cm c
 expect_error "missing image" "spec.containers[0].image: Required value" sh -c 'echo "{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"p\"},\"spec\":{\"containers\":[{\"name\":\"x\"}]}}" | kubectl create --validate=false -f -'
 expect_error "unknown kind" "no matches for kind" sh -c 'printf "apiVersion: batch/v1\nkind: CronJob\nmetadata: {name: j}\n" | kubectl create -f -'

@@ -116,6 +116,23 @@ static bool only(const char *text, const char *punctuation)
     return true;
 }
 
+/* What upstream selects by, of all kinds together. */
+static bool field_known(const char *path)
+{
+    static const char *const known[] = {
+        "metadata.name", "metadata.namespace", "spec.nodeName", "spec.restartPolicy", "spec.schedulerName",
+        "spec.serviceAccountName", "spec.hostNetwork", "spec.unschedulable", "spec.clusterIP", "spec.type",
+        "spec.signerName", "status.phase", "status.podIP", "status.nominatedNodeName", "type", "reason",
+        "reportingComponent", "involvedObject.kind", "involvedObject.namespace", "involvedObject.name",
+        "involvedObject.uid", "involvedObject.apiVersion", "involvedObject.resourceVersion",
+        "involvedObject.fieldPath"};
+
+    for (size_t i = 0; i < ARRAY_LEN(known); i++)
+        if (streq(path, known[i]))
+            return true;
+    return false;
+}
+
 /* A term read loosely could mean everything: to a delete of a collection that would be fatal. */
 static bool term_valid(const struct term *t)
 {
@@ -146,6 +163,8 @@ static int parse_into(struct selector *sel, struct str text, bool field, struct 
         if (!term_valid(t))
             return status_bad(st, "unable to parse requirement: \"%.*s\" in a %s selector",
                               STR_FMT(s), field ? "field" : "label");
+        if (field && !field_known(t->key))
+            return status_bad(st, "field label not supported: %s", t->key);
     }
     return 0;
 }
@@ -178,6 +197,8 @@ static const char *field_value(const json_t *o, const char *path)
     }
     if (json_is_true(o))
         return "true";
+    if (json_is_false(o) || streq(path, "spec.unschedulable") || streq(path, "spec.hostNetwork"))
+        return "false";
     return json_is_string(o) ? json_string_value(o) : "";
 }
 
