@@ -3,7 +3,7 @@
 # with "test": also what the tests talk to. Does nothing, quickly, when all of it is there.
 set -eu
 build="gcc make meson ninja-build pkg-config protobuf-c-compiler musl-tools libc6-dev libevent-dev libssl-dev libnghttp2-dev
- libhttp-parser-dev libyajl-dev libjansson-dev libprotobuf-c-dev libsqlite3-dev libmnl-dev libnftnl-dev libyaml-dev
+ libyajl-dev libjansson-dev libprotobuf-c-dev libsqlite3-dev libmnl-dev libyaml-dev
  libwslay-dev zlib1g-dev libcurl4-openssl-dev libarchive-dev libcmocka-dev ccache"
 run="crun runc ca-certificates curl"
 test="clang libclang-rt-14-dev llvm-14 nftables conntrack iproute2 procps busybox-static socat jq openssl kubernetes-client
