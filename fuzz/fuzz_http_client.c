@@ -1,4 +1,5 @@
-/* What a peer may answer to our HTTP client: probes and hooks talk to containers nobody vouches for. */
+/* What a peer may answer to our HTTP client: probes and hooks talk to containers nobody vouches
+ * for. */
 #include "net/http_client.h"
 #include <assert.h>
 #include <stdio.h>
@@ -34,7 +35,8 @@ static size_t on_raw(struct stream *s, struct str d, void *arg)
     return d.n;
 }
 
-static void on_upgrade(struct http_call *c, struct stream *s, const struct http_response *r, void *arg)
+static void on_upgrade(struct http_call *c, struct stream *s, const struct http_response *r,
+                       void *arg)
 {
     static const struct stream_events ev = {.on_data = on_raw};
 
@@ -64,7 +66,8 @@ static int listener(struct sockaddr_un *un)
 
 static void start(struct http_client *c)
 {
-    struct http_call_spec spec = {.path = "/a", .on_data = on_data, .on_done = on_done, .timeout_ms = -1};
+    struct http_call_spec spec = {
+        .path = "/a", .on_data = on_data, .on_done = on_done, .timeout_ms = -1};
 
     spec.arg = (void *)0;
     (void)http_call_start(c, &spec, &calls[0], NULL);
@@ -111,7 +114,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     lfd = listener(&un);
     l = loop_new();
     (void)snprintf(url, sizeof url, "unix://%s", un.sun_path);
-    assert(http_client_new(l, &(struct http_client_config){.base_url = url, .connections_max = 1}, &c, NULL) == 0);
+    assert(http_client_new(l, &(struct http_client_config){.base_url = url, .connections_max = 1},
+                           &c, NULL) == 0);
     start(c);
     turns(l, 3);
     for (int i = 0; i < 4; i++)

@@ -1,6 +1,7 @@
 /*
- * The whole HTTP server behind a socket pair, HTTP/1 or HTTP/2 by the first byte: handlers answer at once, later,
- * in pieces, never, or read bodies; the client sends in cuts and leaves whenever it likes.
+ * The whole HTTP server behind a socket pair, HTTP/1 or HTTP/2 by the first byte: handlers answer
+ * at once, later, in pieces, never, or read bodies; the client sends in cuts and leaves whenever it
+ * likes.
  */
 #include "net/http_server_private.h"
 #include <assert.h>

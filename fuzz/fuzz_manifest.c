@@ -1,4 +1,5 @@
-/* Static pod manifests and KubeletConfiguration files: YAML or JSON of whoever may write to the node's files. */
+/* Static pod manifests and KubeletConfiguration files: YAML or JSON of whoever may write to the
+ * node's files. */
 #include "kubelet/kubelet.h"
 #include "kubelet/source.h"
 #include "base/log.h"

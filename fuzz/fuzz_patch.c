@@ -8,8 +8,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     json_t *object = NULL, *patch = NULL, *out;
     if (!cut)
         return 0;
-    if (json_parse((struct str){(const char *)data, (size_t)(cut - data)}, 65536, "object", &object, NULL) == 0 &&
-        json_parse((struct str){(const char *)cut + 1, size - (size_t)(cut - data) - 1}, 65536, "patch", &patch, NULL) == 0) {
+    if (json_parse((struct str){(const char *)data, (size_t)(cut - data)}, 65536, "object", &object,
+                   NULL) == 0 &&
+        json_parse((struct str){(const char *)cut + 1, size - (size_t)(cut - data) - 1}, 65536,
+                   "patch", &patch, NULL) == 0) {
         out = NULL;
         if (patch_json(object, patch, &out, NULL) == 0)
             json_decref(out);

@@ -1,6 +1,7 @@
 /* SPDY frames as a client might send them, in pieces whose size the first byte chooses. */
 #include "codec/spdy.h"
-static void on_stream(struct spdy *s, uint32_t id, const struct spdy_header *h, size_t n, bool fin, void *arg)
+static void on_stream(struct spdy *s, uint32_t id, const struct spdy_header *h, size_t n, bool fin,
+                      void *arg)
 {
     (void)arg;
     (void)spdy_header_get(h, n, "streamtype");

@@ -1,4 +1,5 @@
-/* YAML and JSON documents of no known type; what was read must be written and read back the same. */
+/* YAML and JSON documents of no known type; what was read must be written and read back the same.
+ */
 #include "codec/yaml.h"
 #include <stdlib.h>
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

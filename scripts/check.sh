@@ -58,4 +58,11 @@ rm -f /tmp/skiff-check.$$
 
 banned='\b(sprintf|vsprintf|strcpy|strcat|strtok|atoi|atol|system|popen|gets|tmpnam|mktemp)\('
 git grep -nE "$banned" -- 'src/*.c' | grep -vE '^[^:]+:[0-9]+:\s*(\*|//|/\*)' && say "banned: the calls above"
+
+# format: what .clang-format says
+if command -v clang-format >/dev/null; then
+    git ls-files '*.c' '*.h' | xargs clang-format --dry-run 2>&1 | sed -nE 's/^([^:]+):[0-9]+:[0-9]+: warning.*/\1/p' | sort -u >/tmp/skiff-check.$$
+    [ -s /tmp/skiff-check.$$ ] && { sed 's/^/format: run make format on /' /tmp/skiff-check.$$; bad=1; }
+    rm -f /tmp/skiff-check.$$
+fi
 exit $bad

@@ -6,7 +6,7 @@ build="gcc make meson ninja-build pkg-config protobuf-c-compiler musl-tools libc
  libyajl-dev libjansson-dev libprotobuf-c-dev libsqlite3-dev libmnl-dev libyaml-dev
  libwslay-dev zlib1g-dev libcurl4-openssl-dev libarchive-dev libcmocka-dev ccache"
 run="crun runc ca-certificates curl"
-test="clang libclang-rt-14-dev llvm-14 nftables conntrack iproute2 procps busybox-static socat jq openssl kubernetes-client
+test="clang clang-format libclang-rt-14-dev llvm-14 nftables conntrack iproute2 procps busybox-static socat jq openssl kubernetes-client
  python3 util-linux iputils-ping netcat-openbsd"
 want="$build $run"
 [ "${1-}" = test ] && want="$want $test"

@@ -1,6 +1,6 @@
 /*
- * One binary, several processes: the first word, or the name we were called by, picks the role. This table is the
- * only list of them; help is printed from it.
+ * One binary, several processes: the first word, or the name we were called by, picks the role.
+ * This table is the only list of them; help is printed from it.
  */
 #include "base/cleanup.h"
 #include "base/file.h"
@@ -48,11 +48,14 @@ static const struct command {
 
 static void usage(FILE *to)
 {
-    (void)fprintf(to, "skiff %s: a Kubernetes node in one binary\n\nUsage: skiff COMMAND [flags]\n\nCommands:\n",
-                  SKIFF_VERSION);
+    (void)fprintf(
+        to,
+        "skiff %s: a Kubernetes node in one binary\n\nUsage: skiff COMMAND [flags]\n\nCommands:\n",
+        SKIFF_VERSION);
     for (size_t i = 0; i < ARRAY_LEN(commands); i++)
         (void)fprintf(to, "  %-10s %s\n", commands[i].name, commands[i].help);
-    (void)fprintf(to, "\nskiff COMMAND --help lists a command's flags. Called by the name in brackets, skiff takes that\n"
+    (void)fprintf(to, "\nskiff COMMAND --help lists a command's flags. Called by the name in "
+                      "brackets, skiff takes that\n"
                       "program's own flags and files.\n");
 }
 
@@ -82,8 +85,9 @@ static int unknown(const char *word)
         names[i] = commands[i].name;
     near = str_nearest(word, names, ARRAY_LEN(names));
     if (near)
-        (void)fprintf(stderr, "skiff: unknown command \"%s\"; did you mean \"%s\"? (skiff help lists them)\n", word,
-                      near);
+        (void)fprintf(
+            stderr, "skiff: unknown command \"%s\"; did you mean \"%s\"? (skiff help lists them)\n",
+            word, near);
     else
         (void)fprintf(stderr, "skiff: unknown command \"%s\"; skiff help lists them\n", word);
     return 2;

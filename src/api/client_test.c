@@ -363,8 +363,11 @@ TEST(certificates_and_tokens_are_read_anew)
     w.server = http_server_new(w.loop, &sc);
     assert_int_equal(http_server_listen_tcp(w.server, "127.0.0.1", 0, tls, NULL), 0);
     cleanup_free char *url = xasprintf("https://127.0.0.1:%u", http_server_port(w.server));
-    struct kubeconfig k = {
-        .server = url, .ca_pem = p.ca.p, .cert_file = client, .key_file = client, .token_file = token};
+    struct kubeconfig k = {.server = url,
+                           .ca_pem = p.ca.p,
+                           .cert_file = client,
+                           .key_file = client,
+                           .token_file = token};
     assert_int_equal(kube_client_new(w.loop, &k, NULL, &w.client, NULL), 0);
     kube_get(w.client, &k8s__pod__descriptor, "n", "p", on_result, &w, NULL);
     UNTIL(&w, w.done);

@@ -270,9 +270,12 @@ TEST(kinds)
 TEST(references_are_flat)
 {
     static const char text[] =
-        "{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"spec\":{\"volumes\":[{\"name\":\"v\",\"configMap\":{"
-        "\"name\":\"settings\",\"defaultMode\":256}}],\"containers\":[{\"name\":\"c\",\"env\":[{\"name\":\"A\","
-        "\"valueFrom\":{\"secretKeyRef\":{\"name\":\"s\",\"key\":\"k\"}}}],\"envFrom\":[{\"configMapRef\":{"
+        "{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"spec\":{\"volumes\":[{\"name\":\"v\","
+        "\"configMap\":{"
+        "\"name\":\"settings\",\"defaultMode\":256}}],\"containers\":[{\"name\":\"c\",\"env\":[{"
+        "\"name\":\"A\","
+        "\"valueFrom\":{\"secretKeyRef\":{\"name\":\"s\",\"key\":\"k\"}}}],\"envFrom\":[{"
+        "\"configMapRef\":{"
         "\"name\":\"m\"}}],\"livenessProbe\":{\"exec\":{\"command\":[\"true\"]}}}]}}";
     struct arena a;
     K8s__Pod *p;

@@ -9,7 +9,7 @@ struct arena {
 };
 void arena_init(struct arena *a, size_t first_bytes);
 void arena_fini(struct arena *a);
-void arena_reset(struct arena *a); /* keeps one chunk for reuse */
+void arena_reset(struct arena *a);             /* keeps one chunk for reuse */
 void *arena_alloc(struct arena *a, size_t n);  /* uninitialised */
 void *arena_zalloc(struct arena *a, size_t n); /* zeroed */
 char *arena_strdup(struct arena *a, const char *z);

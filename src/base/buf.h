@@ -1,7 +1,7 @@
 /*
- * Growable byte buffer whose maximum is an argument of init: what a peer can make large comes back as
- * -EMSGSIZE instead of eating memory. Data is always followed by a NUL that does not count. A buffer
- * that overflowed keeps what it had and remembers `overflowed`.
+ * Growable byte buffer whose maximum is an argument of init: what a peer can make large comes back
+ * as -EMSGSIZE instead of eating memory. Data is always followed by a NUL that does not count. A
+ * buffer that overflowed keeps what it had and remembers `overflowed`.
  */
 #pragma once
 #include "base/str.h"
@@ -32,7 +32,8 @@ int buf_add_z(struct buf *b, const char *z);
 int buf_add_char(struct buf *b, char c);
 int buf_printf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 int buf_vprintf(struct buf *b, const char *fmt, va_list ap);
-/* Room for n more bytes at b->p + b->n; caller then adds to b->n with buf_commit. NULL when over max. */
+/* Room for n more bytes at b->p + b->n; caller then adds to b->n with buf_commit. NULL when over
+ * max. */
 char *buf_reserve(struct buf *b, size_t n);
 void buf_commit(struct buf *b, size_t n);
 /* Drops n bytes from the front. */

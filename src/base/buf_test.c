@@ -18,7 +18,8 @@ TEST(json_strings)
     struct buf b;
     buf_init(&b, 1000);
     assert_int_equal(buf_add_json_string(&b, STR("a\"\\\n\x01\xc3\xa9\xff\xed\xa0\x80")), 0);
-    assert_string_equal(b.p, "\"a\\\"\\\\\\n\\u0001\xc3\xa9\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\"");
+    assert_string_equal(
+        b.p, "\"a\\\"\\\\\\n\\u0001\xc3\xa9\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\"");
     buf_clear(&b);
     (void)buf_add_json_string(&b, STR_NULL);
     assert_string_equal(b.p, "\"\"");

@@ -35,5 +35,5 @@ static inline void cleanup_filep(FILE **f)
         (fd) = -1;                                                                                 \
         take_;                                                                                     \
     })
-#define container_of(ptr, type, member) ((type *)((char *)(ptr) - offsetof(type, member)))
+#define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 #define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))

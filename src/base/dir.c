@@ -59,9 +59,10 @@ static int remove_dir(int dirfd, const char *name, struct remove_state *s)
         return errno == ENOENT ? 0 : error_set_errno(s->err, errno, "open %s in %s", name, s->root);
     if (fstat(fd, &st) < 0 || st.st_dev != s->dev) {
         (void)close(fd);
-        return error_set(s->err, EXDEV,
-                         "%s below %s is another mount; unmount it first, nothing in it was removed",
-                         name, s->root);
+        return error_set(
+            s->err, EXDEV,
+            "%s below %s is another mount; unmount it first, nothing in it was removed", name,
+            s->root);
     }
     r = each_fd(fd, name, remove_entry, s, s->err);
     if (r)

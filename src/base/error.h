@@ -1,10 +1,10 @@
 /*
  * Errors that end up in a user's face.
  *
- * A function that can fail returns int and takes `struct error **err` last: 0 is success and *err is
- * untouched; a negative errno is failure and *err is set; a positive value is a condition its header
- * names. `err` may be NULL when the caller needs only the code. Messages are lower case, carry no
- * "failed to", and name the thing, the place and, where there is one, the remedy.
+ * A function that can fail returns int and takes `struct error **err` last: 0 is success and *err
+ * is untouched; a negative errno is failure and *err is set; a positive value is a condition its
+ * header names. `err` may be NULL when the caller needs only the code. Messages are lower case,
+ * carry no "failed to", and name the thing, the place and, where there is one, the remedy.
  */
 #pragma once
 #include <stdarg.h>
@@ -14,13 +14,15 @@ struct error {
     char *message;
 };
 
-/* Sets *err (when err is not NULL) to a new error and returns -code. code 0 becomes EIO. When code is
- * an errno, ": strerror" is appended only by error_set_errno. Replaces an error already set. */
-int error_set(struct error **err, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+/* Sets *err (when err is not NULL) to a new error and returns -code. code 0 becomes EIO. When code
+ * is an errno, ": strerror" is appended only by error_set_errno. Replaces an error already set. */
+int error_set(struct error **err, int code, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
 /* As error_set, with ": <strerror(code)>" appended. */
 int error_set_errno(struct error **err, int code, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
-/* Puts "prefix: " before the message of *err; returns -(*err)->code, or -EIO when nothing is set. */
+/* Puts "prefix: " before the message of *err; returns -(*err)->code, or -EIO when nothing is set.
+ */
 int error_wrap(struct error **err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Message of an error, never NULL; borrows. */
 const char *error_message(const struct error *err);

@@ -196,9 +196,9 @@ int flags_parse(const char *program, const struct flag *flags, size_t n, int arg
 void flags_print_help(const char *program, const struct flag *flags, size_t n)
 {
     static const char *const kinds[] = {
-        [FLAG_STRING] = " string", [FLAG_BOOL] = "",          [FLAG_INT] = " int",
-        [FLAG_DURATION] = " duration", [FLAG_LIST] = " list", [FLAG_FUNC] = " value",
-        [FLAG_IGNORED] = " value", [FLAG_IGNORED_BOOL] = "",
+        [FLAG_STRING] = " string",     [FLAG_BOOL] = "",         [FLAG_INT] = " int",
+        [FLAG_DURATION] = " duration", [FLAG_LIST] = " list",    [FLAG_FUNC] = " value",
+        [FLAG_IGNORED] = " value",     [FLAG_IGNORED_BOOL] = "",
     };
 
     (void)printf("Usage: %s [flags]\n\nFlags:\n", program);

@@ -1,7 +1,7 @@
 /*
  * Command-line flags as tables (Go's pflag/flag syntax: --name value, --name=value, -name too; bool
- * without a value is true). A row with FLAG_IGNORED is known upstream and of no use here: accepted with
- * one warning line. An unknown flag is an error that names the nearest known one.
+ * without a value is true). A row with FLAG_IGNORED is known upstream and of no use here: accepted
+ * with one warning line. An unknown flag is an error that names the nearest known one.
  */
 #pragma once
 #include "base/error.h"
@@ -9,12 +9,12 @@
 #include <stddef.h>
 #include <stdint.h>
 enum flag_type {
-    FLAG_STRING,   /* char ** (owned, str_replace'd) */
-    FLAG_BOOL,     /* bool * */
-    FLAG_INT,      /* int64_t *, within [min,max] when max > min */
-    FLAG_DURATION, /* int64_t * nanoseconds */
-    FLAG_LIST,     /* struct flag_list *, comma-separated, repeatable */
-    FLAG_FUNC,     /* flag_fn */
+    FLAG_STRING,       /* char ** (owned, str_replace'd) */
+    FLAG_BOOL,         /* bool * */
+    FLAG_INT,          /* int64_t *, within [min,max] when max > min */
+    FLAG_DURATION,     /* int64_t * nanoseconds */
+    FLAG_LIST,         /* struct flag_list *, comma-separated, repeatable */
+    FLAG_FUNC,         /* flag_fn */
     FLAG_IGNORED,      /* takes a value */
     FLAG_IGNORED_BOOL, /* takes none unless written --x=y */
 };
@@ -33,8 +33,9 @@ struct flag {
     flag_fn fn; /* FLAG_FUNC */
     bool *seen; /* set true when given; may be NULL */
 };
-/* Parses argv[1..]; program names messages. Non-flag words go to ret_args (borrowed, may be NULL: then
- * a word is an error). Returns 0, or -EINVAL; positive FLAGS_HELP when help was asked for and printed. */
+/* Parses argv[1..]; program names messages. Non-flag words go to ret_args (borrowed, may be NULL:
+ * then a word is an error). Returns 0, or -EINVAL; positive FLAGS_HELP when help was asked for and
+ * printed. */
 #define FLAGS_HELP 1
 int flags_parse(const char *program, const struct flag *flags, size_t n, int argc, char **argv,
                 struct flag_list *ret_args, struct error **err);

@@ -29,7 +29,9 @@ static int parse(struct error **err, int argc, ...)
 TEST(all_spellings)
 {
     struct error *err = NULL;
-    assert_int_equal(parse(&err, 9, "--name=x", "-on", "-v=2", "--wait", "1m30s", "--list", "a, b", "--list=c", "--old=1"), 0);
+    assert_int_equal(parse(&err, 9, "--name=x", "-on", "-v=2", "--wait", "1m30s", "--list", "a, b",
+                           "--list=c", "--old=1"),
+                     0);
     assert_string_equal(name, "x");
     assert_true(on && seen);
     assert_int_equal(count, 2);
@@ -51,10 +53,13 @@ static void expect(struct error **err, int r, const char *text)
 TEST(errors_name_the_thing)
 {
     struct error *err = NULL;
-    expect(&err, parse(&err, 1, "--nam=x"), "prog: unknown flag --nam; did you mean --name? (--help lists them)");
-    expect(&err, parse(&err, 1, "--v=11"), "invalid value \"11\" for flag --v: want a whole number from 0 to 10");
+    expect(&err, parse(&err, 1, "--nam=x"),
+           "prog: unknown flag --nam; did you mean --name? (--help lists them)");
+    expect(&err, parse(&err, 1, "--v=11"),
+           "invalid value \"11\" for flag --v: want a whole number from 0 to 10");
     expect(&err, parse(&err, 1, "--wait"), "prog: flag --wait needs a value");
     expect(&err, parse(&err, 1, "word"), "prog: unexpected word \"word\"; a flag starts with --");
-    expect(&err, parse(&err, 1, "--on=maybe"), "invalid value \"maybe\" for flag --on: want true or false");
+    expect(&err, parse(&err, 1, "--on=maybe"),
+           "invalid value \"maybe\" for flag --on: want true or false");
 }
 TEST_MAIN()

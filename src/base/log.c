@@ -46,7 +46,7 @@ int log_level_parse(const char *name, enum log_level *ret)
         const char *name;
         enum log_level level;
     } names[] = {
-        {"error", LOG_LEVEL_ERROR}, {"fatal", LOG_LEVEL_ERROR}, {"panic", LOG_LEVEL_ERROR},
+        {"error", LOG_LEVEL_ERROR}, {"fatal", LOG_LEVEL_ERROR},  {"panic", LOG_LEVEL_ERROR},
         {"warn", LOG_LEVEL_WARN},   {"warning", LOG_LEVEL_WARN}, {"info", LOG_LEVEL_INFO},
         {"debug", LOG_LEVEL_DEBUG}, {"trace", LOG_LEVEL_DEBUG},
     };
@@ -60,7 +60,8 @@ int log_level_parse(const char *name, enum log_level *ret)
     return -EINVAL;
 }
 
-/* The journal announces itself by the device and inode of the stream it gave us (systemd.exec(5)). */
+/* The journal announces itself by the device and inode of the stream it gave us (systemd.exec(5)).
+ */
 static bool to_journal(void)
 {
     static int known = -1;

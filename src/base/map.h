@@ -1,7 +1,7 @@
 /*
- * Hash map from a byte-string key to a pointer; keys are copied and owned by the map, values are the
- * caller's. Seeded hash, so peers cannot choose collisions. Iteration order is unspecified; removing
- * the entry just visited is allowed while iterating, adding is not.
+ * Hash map from a byte-string key to a pointer; keys are copied and owned by the map, values are
+ * the caller's. Seeded hash, so peers cannot choose collisions. Iteration order is unspecified;
+ * removing the entry just visited is allowed while iterating, adding is not.
  */
 #pragma once
 #include "base/str.h"

@@ -7,10 +7,9 @@ static const struct {
     char format;
     int power; /* of 1024 for 'b', of 10 for 'd' */
 } suffixes[] = {
-    {"Ki", 'b', 1}, {"Mi", 'b', 2}, {"Gi", 'b', 3}, {"Ti", 'b', 4}, {"Pi", 'b', 5},
-    {"Ei", 'b', 6}, {"n", 'd', -9}, {"u", 'd', -6}, {"m", 'd', -3}, {"", 'd', 0},
-    {"k", 'd', 3},  {"M", 'd', 6},  {"G", 'd', 9},  {"T", 'd', 12}, {"P", 'd', 15},
-    {"E", 'd', 18},
+    {"Ki", 'b', 1}, {"Mi", 'b', 2}, {"Gi", 'b', 3}, {"Ti", 'b', 4}, {"Pi", 'b', 5}, {"Ei", 'b', 6},
+    {"n", 'd', -9}, {"u", 'd', -6}, {"m", 'd', -3}, {"", 'd', 0},   {"k", 'd', 3},  {"M", 'd', 6},
+    {"G", 'd', 9},  {"T", 'd', 12}, {"P", 'd', 15}, {"E", 'd', 18},
 };
 
 static int exponent(struct str s, int *power)
@@ -38,7 +37,8 @@ static int suffix(struct str s, char *format, int *power)
     return exponent(s, power);
 }
 
-/* digits * 10^-scale * unit, in thousandths, rounded up and saturating; 128 bits hold every case. */
+/* digits * 10^-scale * unit, in thousandths, rounded up and saturating; 128 bits hold every case.
+ */
 static int64_t to_milli(unsigned __int128 digits, int scale, char format, int power)
 {
     unsigned __int128 v = digits * 1000, limit = (unsigned __int128)INT64_MAX;

@@ -166,8 +166,14 @@ static int64_t unit_ns(struct str *s)
         const char *name;
         int64_t ns;
     } units[] = {
-        {"ns", 1}, {"us", 1000}, {"\xc2\xb5s", 1000}, {"\xce\xbcs", 1000}, {"ms", NSEC_PER_MSEC},
-        {"h", 3600 * NSEC_PER_SEC}, {"m", 60 * NSEC_PER_SEC}, {"s", NSEC_PER_SEC},
+        {"ns", 1},
+        {"us", 1000},
+        {"\xc2\xb5s", 1000},
+        {"\xce\xbcs", 1000},
+        {"ms", NSEC_PER_MSEC},
+        {"h", 3600 * NSEC_PER_SEC},
+        {"m", 60 * NSEC_PER_SEC},
+        {"s", NSEC_PER_SEC},
     };
 
     for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {

@@ -33,21 +33,29 @@ static void on_retry(struct loop_timer *t)
 
 static int start_proxy(struct agent *a, struct error **err)
 {
-    struct proxy_config cfg = {.client = a->client, .node_name = a->node_name, .cluster_cidr = a->cluster_cidr,
-                               .masquerade_bit = -1, .healthz_address = "0.0.0.0:10256", .metrics_address = "127.0.0.1:10249"};
+    struct proxy_config cfg = {.client = a->client,
+                               .node_name = a->node_name,
+                               .cluster_cidr = a->cluster_cidr,
+                               .masquerade_bit = -1,
+                               .healthz_address = "0.0.0.0:10256",
+                               .metrics_address = "127.0.0.1:10249"};
 
     return a->proxy || a->no_proxy ? 0 : proxy_start(a->loop, &cfg, &a->proxy, err);
 }
 
 static int start_overlay(struct agent *a, struct error **err)
 {
-    struct overlay_config cfg = {.client = a->client, .node_name = a->node_name, .network = a->cluster_cidr,
-                                 .interface = a->interface, .public_ip = a->config.node_ip};
+    struct overlay_config cfg = {.client = a->client,
+                                 .node_name = a->node_name,
+                                 .network = a->cluster_cidr,
+                                 .interface = a->interface,
+                                 .public_ip = a->config.node_ip};
 
     return a->overlay || a->no_overlay ? 0 : overlay_start(a->loop, &cfg, &a->overlay, err);
 }
 
-/* A part that cannot start (a port that is taken, a kernel without a feature) must not take the others with it. */
+/* A part that cannot start (a port that is taken, a kernel without a feature) must not take the
+ * others with it. */
 static void start_missing(struct agent *a)
 {
     cleanup_error struct error *proxy = NULL, *overlay = NULL;
@@ -105,10 +113,22 @@ int agent_main(int argc, char **argv)
     cleanup_error struct error *err = NULL;
     struct agent a = {0};
     const struct flag extra[] = {
-        {.name = "cluster-cidr", .type = FLAG_STRING, .target = &a.cluster_cidr, .help = "pod addresses of the whole cluster"},
-        {.name = "iface", .type = FLAG_STRING, .target = &a.interface, .help = "interface to the other nodes"},
-        {.name = "no-proxy", .type = FLAG_BOOL, .target = &a.no_proxy, .help = "leave Service addresses to another program"},
-        {.name = "no-overlay", .type = FLAG_BOOL, .target = &a.no_overlay, .help = "leave the pod network to another program"},
+        {.name = "cluster-cidr",
+         .type = FLAG_STRING,
+         .target = &a.cluster_cidr,
+         .help = "pod addresses of the whole cluster"},
+        {.name = "iface",
+         .type = FLAG_STRING,
+         .target = &a.interface,
+         .help = "interface to the other nodes"},
+        {.name = "no-proxy",
+         .type = FLAG_BOOL,
+         .target = &a.no_proxy,
+         .help = "leave Service addresses to another program"},
+        {.name = "no-overlay",
+         .type = FLAG_BOOL,
+         .target = &a.no_overlay,
+         .help = "leave the pod network to another program"},
     };
     int r;
 

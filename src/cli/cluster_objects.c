@@ -27,27 +27,29 @@ static json_t *token_secret(const char *token)
     char expires[WALL_TEXT];
 
     wall_format(end, expires);
-    return json_pack("{s:s, s:s, s:{s:s, s:s}, s:s, s:{s:s, s:s, s:s, s:s, s:s, s:s}}", "apiVersion", "v1", "kind",
-                     "Secret", "metadata", "name", name, "namespace", "kube-system", "type",
-                     "bootstrap.kubernetes.io/token", "stringData", "token-id", id, "token-secret", token + 7,
-                     "expiration", expires, "usage-bootstrap-authentication", "true", "auth-extra-groups",
-                     "system:bootstrappers:skiff", "description", "node on the control plane's own machine");
+    return json_pack(
+        "{s:s, s:s, s:{s:s, s:s}, s:s, s:{s:s, s:s, s:s, s:s, s:s, s:s}}", "apiVersion", "v1",
+        "kind", "Secret", "metadata", "name", name, "namespace", "kube-system", "type",
+        "bootstrap.kubernetes.io/token", "stringData", "token-id", id, "token-secret", token + 7,
+        "expiration", expires, "usage-bootstrap-authentication", "true", "auth-extra-groups",
+        "system:bootstrappers:skiff", "description", "node on the control plane's own machine");
 }
 
 static json_t *binding(const char *name, const char *role, const char *group)
 {
     return json_pack("{s:s, s:s, s:{s:s}, s:[{s:s, s:s, s:s}], s:{s:s, s:s, s:s}}", "apiVersion",
-                     "rbac.authorization.k8s.io/v1", "kind", "ClusterRoleBinding", "metadata", "name", name,
-                     "subjects", "kind", "Group", "name", group, "apiGroup", "rbac.authorization.k8s.io", "roleRef",
-                     "kind", "ClusterRole", "name", role, "apiGroup", "rbac.authorization.k8s.io");
+                     "rbac.authorization.k8s.io/v1", "kind", "ClusterRoleBinding", "metadata",
+                     "name", name, "subjects", "kind", "Group", "name", group, "apiGroup",
+                     "rbac.authorization.k8s.io", "roleRef", "kind", "ClusterRole", "name", role,
+                     "apiGroup", "rbac.authorization.k8s.io");
 }
 
 static json_t *serving_role(void)
 {
-    return json_pack("{s:s, s:s, s:{s:s}, s:[{s:[s], s:[s], s:[s]}]}", "apiVersion", "rbac.authorization.k8s.io/v1",
-                     "kind", "ClusterRole", "metadata", "name", "skiff:approve-node-serving", "rules", "apiGroups",
-                     "certificates.k8s.io", "resources", "certificatesigningrequests/selfnodeserver", "verbs",
-                     "create");
+    return json_pack("{s:s, s:s, s:{s:s}, s:[{s:[s], s:[s], s:[s]}]}", "apiVersion",
+                     "rbac.authorization.k8s.io/v1", "kind", "ClusterRole", "metadata", "name",
+                     "skiff:approve-node-serving", "rules", "apiGroups", "certificates.k8s.io",
+                     "resources", "certificatesigningrequests/selfnodeserver", "verbs", "create");
 }
 
 size_t cluster_objects(const char *token, struct cluster_object *objects)
@@ -56,10 +58,11 @@ size_t cluster_objects(const char *token, struct cluster_object *objects)
         const char *name, *role, *group;
     } bindings[] = {
         {"skiff:node-bootstrapper", "system:node-bootstrapper", "system:bootstrappers:skiff"},
-        {"skiff:approve-node-client", "system:certificates.k8s.io:certificatesigningrequests:nodeclient",
+        {"skiff:approve-node-client",
+         "system:certificates.k8s.io:certificatesigningrequests:nodeclient",
          "system:bootstrappers:skiff"},
-        {"skiff:renew-node-client", "system:certificates.k8s.io:certificatesigningrequests:selfnodeclient",
-         "system:nodes"},
+        {"skiff:renew-node-client",
+         "system:certificates.k8s.io:certificatesigningrequests:selfnodeclient", "system:nodes"},
         {"skiff:approve-node-serving", "skiff:approve-node-serving", "system:nodes"},
         {"skiff:node-proxier", "system:node-proxier", "system:nodes"},
     };
@@ -67,8 +70,10 @@ size_t cluster_objects(const char *token, struct cluster_object *objects)
 
     objects[n++] = (struct cluster_object){RBAC "clusterroles", serving_role()};
     for (size_t i = 0; i < ARRAY_LEN(bindings); i++)
-        objects[n++] = (struct cluster_object){
-            RBAC "clusterrolebindings", binding(bindings[i].name, bindings[i].role, bindings[i].group)};
-    objects[n++] = (struct cluster_object){"/api/v1/namespaces/kube-system/secrets", token_secret(token)};
+        objects[n++] =
+            (struct cluster_object){RBAC "clusterrolebindings",
+                                    binding(bindings[i].name, bindings[i].role, bindings[i].group)};
+    objects[n++] =
+        (struct cluster_object){"/api/v1/namespaces/kube-system/secrets", token_secret(token)};
     return n;
 }

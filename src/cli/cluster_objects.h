@@ -1,6 +1,7 @@
 /*
- * What `up` puts into a new control plane so that a node may join it: a bootstrap token, the bindings that let
- * its group ask for a node certificate and get it, and what nodes need to renew and to proxy.
+ * What `up` puts into a new control plane so that a node may join it: a bootstrap token, the
+ * bindings that let its group ask for a node certificate and get it, and what nodes need to renew
+ * and to proxy.
  */
 #pragma once
 #include "base/buf.h"

@@ -30,8 +30,8 @@ static int end_process(pid_t pid, int wait_ms, struct error **err)
     return error_set(err, ETIMEDOUT, "process %d does not end, not even by SIGKILL", (int)pid);
 }
 
-/* The agent goes first, or it would start the pods again. The supervisor is stopped before it, and what it
- * left (killed, for example) is ended role by role. */
+/* The agent goes first, or it would start the pods again. The supervisor is stopped before it, and
+ * what it left (killed, for example) is ended role by role. */
 int down_run(const struct layout *l, struct error **err)
 {
     static const enum role_id order[] = {ROLE_AGENT, ROLE_ENGINE, ROLE_SERVER};
@@ -68,8 +68,14 @@ int down_main(int argc, char **argv)
     cleanup_error struct error *err = NULL;
     cleanup_free char *data = NULL, *run = NULL;
     struct flag flags[] = {
-        {.name = "data-dir", .type = FLAG_STRING, .target = &data, .help = "state [" LAYOUT_DATA "]"},
-        {.name = "run-dir", .type = FLAG_STRING, .target = &run, .help = "sockets and locks [" LAYOUT_RUN "]"},
+        {.name = "data-dir",
+         .type = FLAG_STRING,
+         .target = &data,
+         .help = "state [" LAYOUT_DATA "]"},
+        {.name = "run-dir",
+         .type = FLAG_STRING,
+         .target = &run,
+         .help = "sockets and locks [" LAYOUT_RUN "]"},
     };
     struct progress p;
     struct layout l;

@@ -1,4 +1,5 @@
-/* `skiff down`: stops pods and processes, keeps all state. `skiff reset`: down, then removes every trace. */
+/* `skiff down`: stops pods and processes, keeps all state. `skiff reset`: down, then removes every
+ * trace. */
 #pragma once
 #include "cli/layout.h"
 int down_main(int argc, char **argv);

@@ -16,8 +16,8 @@ static const char *const sysctls[] = {
 };
 /* Directories outside ours that a node may create. */
 static const char *const directories[] = {
-    "/var/log/pods", "/var/log/containers", "/run/flannel", "/var/lib/kubelet", "/var/lib/kube-proxy", "/run/netns",
-    "/etc/kubernetes", "/var/lib/cni",
+    "/var/log/pods",       "/var/log/containers", "/run/flannel",    "/var/lib/kubelet",
+    "/var/lib/kube-proxy", "/run/netns",          "/etc/kubernetes", "/var/lib/cni",
 };
 
 static int load(const struct layout *l, json_t **ret)
@@ -71,7 +71,8 @@ int found_restore(const struct layout *l, struct error **err)
 
     if (load(l, &doc) < 0)
         return 0;
-    json_object_foreach(json_at(doc, "sysctls", NULL), path, value) {
+    json_object_foreach(json_at(doc, "sysctls", NULL), path, value)
+    {
         struct buf now;
         bool same;
 
@@ -93,7 +94,8 @@ bool found_had(const struct layout *l, const char *path)
 
     if (load(l, &doc) < 0)
         return true;
-    json_array_foreach(json_at(doc, "directories", NULL), i, item) {
+    json_array_foreach(json_at(doc, "directories", NULL), i, item)
+    {
         if (streq(json_string_value(item), path))
             return true;
     }

@@ -1,6 +1,6 @@
 /*
- * How the machine was found: what `up` changes that is not a file of ours (sysctls, directories that were
- * there already), recorded once before the first change, put back by `reset`.
+ * How the machine was found: what `up` changes that is not a file of ours (sysctls, directories
+ * that were there already), recorded once before the first change, put back by `reset`.
  */
 #pragma once
 #include "cli/layout.h"

@@ -25,10 +25,22 @@ void layout_init(struct layout *l, const char *data, const char *run)
 
 void layout_fini(struct layout *l)
 {
-    char **members[] = {&l->data, &l->run, &l->log, &l->pki, &l->ca_file, &l->server_data, &l->engine_data,
-                        &l->engine_run, &l->kubelet_root, &l->admin_kubeconfig,
-                        &l->bootstrap_kubeconfig, &l->kubelet_kubeconfig, &l->engine_socket,
-                        &l->docker_socket, &l->node_lock, &l->found_state};
+    char **members[] = {&l->data,
+                        &l->run,
+                        &l->log,
+                        &l->pki,
+                        &l->ca_file,
+                        &l->server_data,
+                        &l->engine_data,
+                        &l->engine_run,
+                        &l->kubelet_root,
+                        &l->admin_kubeconfig,
+                        &l->bootstrap_kubeconfig,
+                        &l->kubelet_kubeconfig,
+                        &l->engine_socket,
+                        &l->docker_socket,
+                        &l->node_lock,
+                        &l->found_state};
 
     for (size_t i = 0; i < sizeof members / sizeof members[0]; i++) {
         free(*members[i]);

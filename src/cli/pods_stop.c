@@ -26,7 +26,8 @@ static void on_list(int code, const char *message, const ProtobufCMessage *reply
     const Runtime__V1__ListPodSandboxResponse *r = (const void *)reply;
 
     if (code != GRPC_OK)
-        s->result = error_set(s->err, code == GRPC_UNAVAILABLE ? ENOENT : EIO, "list pod sandboxes: %s", message);
+        s->result = error_set(s->err, code == GRPC_UNAVAILABLE ? ENOENT : EIO,
+                              "list pod sandboxes: %s", message);
     for (size_t i = 0; r && i < r->n_items; i++)
         flag_list_add(&s->ids, r->items[i]->id);
     loop_exit(s->loop, 0);
@@ -53,10 +54,12 @@ static void each(struct stopper *s, bool remove)
         stop.pod_sandbox_id = rm.pod_sandbox_id = s->ids.v[i];
         if (remove)
             (void)grpc_call_start(s->client, SERVICE "RemovePodSandbox", &rm.base,
-                                  &runtime__v1__remove_pod_sandbox_response__descriptor, CALL_MS, on_one, s);
+                                  &runtime__v1__remove_pod_sandbox_response__descriptor, CALL_MS,
+                                  on_one, s);
         else
             (void)grpc_call_start(s->client, SERVICE "StopPodSandbox", &stop.base,
-                                  &runtime__v1__stop_pod_sandbox_response__descriptor, CALL_MS, on_one, s);
+                                  &runtime__v1__stop_pod_sandbox_response__descriptor, CALL_MS,
+                                  on_one, s);
     }
     if (s->pending)
         (void)loop_run(s->loop);
@@ -70,7 +73,8 @@ int pods_stop(const char *socket_path, bool remove, struct error **err)
 
     s.client = grpc_client_new(s.loop, socket_path);
     (void)grpc_call_start(s.client, SERVICE "ListPodSandbox", &q.base,
-                          &runtime__v1__list_pod_sandbox_response__descriptor, CALL_MS, on_list, &s);
+                          &runtime__v1__list_pod_sandbox_response__descriptor, CALL_MS, on_list,
+                          &s);
     (void)loop_run(s.loop);
     if (s.result == 0)
         each(&s, false);

@@ -1,4 +1,5 @@
-/* Who listens on a port: /proc/net/tcp names the socket's inode, /proc/PID/fd names its owner (proc(5)). */
+/* Who listens on a port: /proc/net/tcp names the socket's inode, /proc/PID/fd names its owner
+ * (proc(5)). */
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/mem.h"

@@ -17,7 +17,8 @@ static int check_root(const struct node_config *c, const struct layout *l, struc
     (void)l;
     if (geteuid() == 0)
         return 0;
-    return error_set(err, EPERM, "a node needs root for mounts, namespaces and network; run it with sudo");
+    return error_set(err, EPERM,
+                     "a node needs root for mounts, namespaces and network; run it with sudo");
 }
 
 static bool file_contains(const char *path, const char *word)
@@ -43,8 +44,9 @@ static int check_overlay(const struct node_config *c, const struct layout *l, st
     (void)process_run(argv, STR_NULL, 5000, NULL, NULL);
     if (file_contains("/proc/filesystems", "\toverlay\n"))
         return 0;
-    return error_set(err, ENOSYS, "the kernel has no overlayfs (CONFIG_OVERLAY_FS); load it with "
-                                  "modprobe overlay or use a kernel that has it");
+    return error_set(err, ENOSYS,
+                     "the kernel has no overlayfs (CONFIG_OVERLAY_FS); load it with "
+                     "modprobe overlay or use a kernel that has it");
 }
 
 static int check_nftables(const struct node_config *c, const struct layout *l, struct error **err)
@@ -55,8 +57,9 @@ static int check_nftables(const struct node_config *c, const struct layout *l, s
     (void)l;
     if (fd >= 0)
         return 0;
-    return error_set(err, ENOSYS, "the kernel has no netfilter netlink (CONFIG_NF_TABLES); load it with "
-                                  "modprobe nf_tables or use a kernel that has it");
+    return error_set(err, ENOSYS,
+                     "the kernel has no netfilter netlink (CONFIG_NF_TABLES); load it with "
+                     "modprobe nf_tables or use a kernel that has it");
 }
 
 static int check_cgroups(const struct node_config *c, const struct layout *l, struct error **err)
@@ -65,14 +68,16 @@ static int check_cgroups(const struct node_config *c, const struct layout *l, st
     (void)l;
     if (path_exists("/sys/fs/cgroup/cgroup.controllers") || path_exists("/sys/fs/cgroup/memory"))
         return 0;
-    return error_set(err, ENOSYS, "no cgroup hierarchy is mounted at /sys/fs/cgroup; mount -t cgroup2 "
-                                  "none /sys/fs/cgroup");
+    return error_set(err, ENOSYS,
+                     "no cgroup hierarchy is mounted at /sys/fs/cgroup; mount -t cgroup2 "
+                     "none /sys/fs/cgroup");
 }
 
 static bool in_path(const char *program)
 {
     const char *path = getenv("PATH");
-    struct str rest = str_of(path ? path : "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+    struct str rest =
+        str_of(path ? path : "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
 
     while (rest.p) {
         struct str dir = str_split(&rest, ':');
@@ -90,7 +95,8 @@ static int check_runtime(const struct node_config *c, const struct layout *l, st
     if (c->runtime && c->runtime[0]) {
         if (in_path(c->runtime) || access(c->runtime, X_OK) == 0)
             return 0;
-        return error_set(err, ENOENT, "the OCI runtime %s is not there; install it or leave --runtime out",
+        return error_set(err, ENOENT,
+                         "the OCI runtime %s is not there; install it or leave --runtime out",
                          c->runtime);
     }
     if (in_path("crun") || in_path("runc"))
@@ -113,8 +119,10 @@ static int check_helpers(const struct node_config *c, const struct layout *l, st
         cleanup_free char *beside = path_join(self, names[i]);
 
         if (access(beside, X_OK) < 0)
-            return error_set(err, ENOENT, "%s is missing; it belongs beside the skiff binary: install both "
-                                          "(make install)", beside);
+            return error_set(err, ENOENT,
+                             "%s is missing; it belongs beside the skiff binary: install both "
+                             "(make install)",
+                             beside);
     }
     return 0;
 }
@@ -148,14 +156,17 @@ static int check_name(const struct node_config *c, const struct layout *l, struc
         char ch = s.p[i];
         bool edge = i == 0 || i + 1 == s.n;
 
-        if ((ch >= 'a' && ch <= 'z') || (ch >= '0' && ch <= '9') || (!edge && (ch == '-' || ch == '.')))
+        if ((ch >= 'a' && ch <= 'z') || (ch >= '0' && ch <= '9') ||
+            (!edge && (ch == '-' || ch == '.')))
             continue;
         s.n = 0;
     }
     if (s.n > 0 && s.n <= 253)
         return 0;
-    return error_set(err, EINVAL, "node name \"%s\" is not a DNS-1123 name (a-z, 0-9, '-' and '.', starting "
-                                  "and ending with a letter or digit); give one with --node-name", c->node_name);
+    return error_set(err, EINVAL,
+                     "node name \"%s\" is not a DNS-1123 name (a-z, 0-9, '-' and '.', starting "
+                     "and ending with a letter or digit); give one with --node-name",
+                     c->node_name);
 }
 
 static int check_address(const struct node_config *c, const struct layout *l, struct error **err)
@@ -164,18 +175,21 @@ static int check_address(const struct node_config *c, const struct layout *l, st
 
     (void)l;
     if (inet_pton(AF_INET, c->node_ip, addr) != 1 && inet_pton(AF_INET6, c->node_ip, addr) != 1)
-        return error_set(err, EINVAL, "node address \"%s\" is not an IP address; give one with --node-ip",
+        return error_set(err, EINVAL,
+                         "node address \"%s\" is not an IP address; give one with --node-ip",
                          c->node_ip);
     if (strstarts(c->node_ip, "127.") || streq(c->node_ip, "::1"))
-        return error_set(err, EINVAL, "node address %s is a loopback address, which pods and other nodes "
-                                      "cannot reach; give another with --node-ip", c->node_ip);
+        return error_set(err, EINVAL,
+                         "node address %s is a loopback address, which pods and other nodes "
+                         "cannot reach; give another with --node-ip",
+                         c->node_ip);
     return 0;
 }
 
 static const struct {
     int (*fn)(const struct node_config *, const struct layout *, struct error **);
-} checks[] = {{check_root},   {check_name},    {check_address}, {check_cgroups},
-              {check_overlay}, {check_nftables}, {check_runtime}, {check_helpers}, {check_writable}};
+} checks[] = {{check_root},     {check_name},    {check_address}, {check_cgroups}, {check_overlay},
+              {check_nftables}, {check_runtime}, {check_helpers}, {check_writable}};
 
 static int check_port(unsigned port, const char *what, struct error **err)
 {
@@ -190,8 +204,8 @@ static int check_port(unsigned port, const char *what, struct error **err)
     if (bind(fd, (struct sockaddr *)&a, sizeof a) == 0 || errno != EADDRINUSE)
         return 0;
     holder = preflight_port_holder(port);
-    return error_set(err, EADDRINUSE, "port %u (%s) is taken%s%s; stop that program and try again", port, what,
-                     holder ? " by " : "", strna(holder));
+    return error_set(err, EADDRINUSE, "port %u (%s) is taken%s%s; stop that program and try again",
+                     port, what, holder ? " by " : "", strna(holder));
 }
 
 int preflight(const struct node_config *c, const struct layout *l, bool running, struct error **err)
@@ -201,7 +215,7 @@ int preflight(const struct node_config *c, const struct layout *l, bool running,
         const char *what;
         enum role_id role;
     } ports[] = {
-        {6443, "API server", ROLE_SERVER}, {10250, "kubelet", ROLE_AGENT},
+        {6443, "API server", ROLE_SERVER},     {10250, "kubelet", ROLE_AGENT},
         {10248, "kubelet health", ROLE_AGENT}, {10249, "proxy metrics", ROLE_AGENT},
         {10256, "proxy health", ROLE_AGENT},
     };
@@ -215,7 +229,8 @@ int preflight(const struct node_config *c, const struct layout *l, bool running,
     for (size_t i = 0; i < ARRAY_LEN(ports) && !running; i++) {
         int r;
 
-        if ((ports[i].role == ROLE_SERVER && !c->with_server) || supervise_role_pid(l, ports[i].role))
+        if ((ports[i].role == ROLE_SERVER && !c->with_server) ||
+            supervise_role_pid(l, ports[i].role))
             continue;
         r = check_port(ports[i].port, ports[i].what, err);
         if (r < 0)
@@ -227,8 +242,9 @@ int preflight(const struct node_config *c, const struct layout *l, bool running,
 static char *address_text(const struct sockaddr *a)
 {
     char text[INET6_ADDRSTRLEN];
-    const void *addr = a->sa_family == AF_INET ? (const void *)&((const struct sockaddr_in *)a)->sin_addr
-                                               : (const void *)&((const struct sockaddr_in6 *)a)->sin6_addr;
+    const void *addr = a->sa_family == AF_INET
+                           ? (const void *)&((const struct sockaddr_in *)a)->sin_addr
+                           : (const void *)&((const struct sockaddr_in6 *)a)->sin6_addr;
 
     return inet_ntop(a->sa_family, addr, text, sizeof text) ? xstrdup(text) : NULL;
 }
@@ -260,8 +276,9 @@ int preflight_default_ip(char **ret, struct error **err)
         freeifaddrs(all);
     }
     if (!found)
-        return error_set(err, EADDRNOTAVAIL, "no address but loopback on this machine; bring an interface up "
-                                             "or give an address with --node-ip");
+        return error_set(err, EADDRNOTAVAIL,
+                         "no address but loopback on this machine; bring an interface up "
+                         "or give an address with --node-ip");
     *ret = found;
     return 0;
 }
@@ -271,7 +288,8 @@ int preflight_default_name(char **ret, struct error **err)
     char name[256] = "";
 
     if (gethostname(name, sizeof name - 1) < 0 || !name[0])
-        return error_set(err, ENOENT, "this machine has no host name; give a node name with --node-name");
+        return error_set(err, ENOENT,
+                         "this machine has no host name; give a node name with --node-name");
     for (char *p = name; *p; p++)
         if (*p >= 'A' && *p <= 'Z')
             *p = (char)(*p + 32);

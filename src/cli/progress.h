@@ -1,6 +1,6 @@
 /*
- * Steps of a command as a person sees them: on a terminal one line a step with its milliseconds, drawn when
- * it begins and completed when it ends; elsewhere one plain line when it ends.
+ * Steps of a command as a person sees them: on a terminal one line a step with its milliseconds,
+ * drawn when it begins and completed when it ends; elsewhere one plain line when it ends.
  */
 #pragma once
 #include "base/time.h"

@@ -1,4 +1,5 @@
-/* Undo of `up`: what is left after `down` is removed, deepest mounts first, never across a mount of others. */
+/* Undo of `up`: what is left after `down` is removed, deepest mounts first, never across a mount of
+ * others. */
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/flags.h"
@@ -23,7 +24,8 @@ static int remove_pods(const struct layout *l, struct error **err)
     return r < 0 && r != -ENOENT ? r : 0;
 }
 
-/* The agent first, so that nothing comes back; then sandboxes while the engine can take them down properly. */
+/* The agent first, so that nothing comes back; then sandboxes while the engine can take them down
+ * properly. */
 static int stop_all(const struct layout *l, struct error **err)
 {
     pid_t supervisor = supervise_running(l), agent = supervise_role_pid(l, ROLE_AGENT);
@@ -45,9 +47,12 @@ static int reset_run(const struct layout *l, struct progress *p, struct error **
         const char *step;
         int (*fn)(const struct layout *, struct error **);
     } steps[] = {
-        {"pods and processes stopped", stop_all}, {"leftover containers ended", sweep_processes},
-        {"mounts and namespaces released", sweep_mounts}, {"links and rules removed", sweep_network},
-        {"cgroups removed", sweep_cgroups}, {"settings put back", found_restore},
+        {"pods and processes stopped", stop_all},
+        {"leftover containers ended", sweep_processes},
+        {"mounts and namespaces released", sweep_mounts},
+        {"links and rules removed", sweep_network},
+        {"cgroups removed", sweep_cgroups},
+        {"settings put back", found_restore},
         {"files removed", sweep_files},
     };
 
@@ -67,7 +72,8 @@ static bool confirmed(const struct layout *l)
 {
     char answer[16] = "";
 
-    (void)printf("This stops all pods and removes %s with every image, volume and object in it. Type yes to go on: ",
+    (void)printf("This stops all pods and removes %s with every image, volume and object in it. "
+                 "Type yes to go on: ",
                  l->data);
     (void)fflush(stdout);
     return fgets(answer, sizeof answer, stdin) && strcmp(answer, "yes\n") == 0;
@@ -80,8 +86,14 @@ int reset_main(int argc, char **argv)
     bool yes = false;
     struct flag flags[] = {
         {.name = "yes", .shorthand = 'y', .type = FLAG_BOOL, .target = &yes, .help = "do not ask"},
-        {.name = "data-dir", .type = FLAG_STRING, .target = &data, .help = "state [" LAYOUT_DATA "]"},
-        {.name = "run-dir", .type = FLAG_STRING, .target = &run, .help = "sockets and locks [" LAYOUT_RUN "]"},
+        {.name = "data-dir",
+         .type = FLAG_STRING,
+         .target = &data,
+         .help = "state [" LAYOUT_DATA "]"},
+        {.name = "run-dir",
+         .type = FLAG_STRING,
+         .target = &run,
+         .help = "sockets and locks [" LAYOUT_RUN "]"},
     };
     struct progress p;
     struct layout l;

@@ -141,8 +141,8 @@ static void agent_argv(const struct node_config *c, const struct layout *l, stru
     add(v, "log-level", c->log_level);
 }
 
-void role_argv(const struct node_config *c, const struct layout *l, enum role_id id, const char *program,
-               struct flag_list *ret)
+void role_argv(const struct node_config *c, const struct layout *l, enum role_id id,
+               const char *program, struct flag_list *ret)
 {
     flag_list_add(ret, program);
     flag_list_add(ret, role_names[id]);

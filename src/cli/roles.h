@@ -9,7 +9,8 @@
 
 struct node_config {
     char *node_name, *node_ip, *data, *run;
-    char *service_cidr, *cluster_cidr, *cluster_dns, *cluster_domain, *port_range, *log_level, *runtime;
+    char *service_cidr, *cluster_cidr, *cluster_dns, *cluster_domain, *port_range, *log_level,
+        *runtime;
     bool with_server; /* the control plane runs here as well */
 };
 void node_config_init(struct node_config *c);
@@ -22,5 +23,5 @@ char *node_config_path(const char *data);
 enum role_id { ROLE_SERVER, ROLE_ENGINE, ROLE_AGENT, ROLE_MAX };
 extern const char *const role_names[ROLE_MAX];
 /* argv for a role; program is our own binary. Owned; ends with NULL for execv. */
-void role_argv(const struct node_config *c, const struct layout *l, enum role_id id, const char *program,
-               struct flag_list *ret);
+void role_argv(const struct node_config *c, const struct layout *l, enum role_id id,
+               const char *program, struct flag_list *ret);

@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 #define LOG_MAX_BYTES (8 << 20)
-#define STABLE_MS 10000   /* a role that ran this long starts with a fresh back-off */
+#define STABLE_MS 10000 /* a role that ran this long starts with a fresh back-off */
 #define STOP_GRACE_MS 8000
 #define CREDENTIALS_POLL_MS 10 /* only between the first start and the end of `up` */
 
@@ -236,7 +236,8 @@ static bool role_may_start(const struct role *r)
 {
     const struct layout *l = &r->s->layout;
 
-    return r->id != ROLE_AGENT || path_exists(l->kubelet_kubeconfig) || path_exists(l->bootstrap_kubeconfig);
+    return r->id != ROLE_AGENT || path_exists(l->kubelet_kubeconfig) ||
+           path_exists(l->bootstrap_kubeconfig);
 }
 
 static void role_start(struct role *r)
@@ -320,7 +321,9 @@ int supervise_main(int argc, char **argv)
     cleanup_error struct error *err = NULL;
     cleanup_free char *data = NULL, *config_path = NULL;
     struct flag flags[] = {
-        {.name = "data-dir", .type = FLAG_STRING, .target = &data,
+        {.name = "data-dir",
+         .type = FLAG_STRING,
+         .target = &data,
          .help = "where `skiff up` or `skiff join` left the node's configuration"},
     };
     struct supervisor s = {0};
@@ -330,7 +333,8 @@ int supervise_main(int argc, char **argv)
         return 0;
     config_path = node_config_path(data ? data : LAYOUT_DATA);
     if (r == 0 && !path_exists(config_path))
-        r = error_set(&err, ENOENT, "%s is not there; run `skiff up` first, it writes it", config_path);
+        r = error_set(&err, ENOENT, "%s is not there; run `skiff up` first, it writes it",
+                      config_path);
     if (r == 0)
         r = node_config_load(config_path, &s.config, &err);
     if (r == 0) {

@@ -43,7 +43,8 @@ struct process_search {
 /* Ours: a monitor (by its binary's name and our directories in its arguments). */
 static bool is_monitor(const struct layout *l, const char *pid)
 {
-    cleanup_free char *exe = xasprintf("/proc/%s/exe", pid), *cmdline = xasprintf("/proc/%s/cmdline", pid);
+    cleanup_free char *exe = xasprintf("/proc/%s/exe", pid),
+                      *cmdline = xasprintf("/proc/%s/cmdline", pid);
     char target[4096];
     ssize_t n = readlink(exe, target, sizeof target - 1);
     struct buf words;
@@ -96,12 +97,25 @@ static int kill_tree(int dirfd, const char *name, unsigned char type, void *arg)
     return dir_each(dir, kill_tree, dir, NULL) < 0 ? 0 : 0;
 }
 
-static const char *const cgroup_roots[] = {
-    "/sys/fs/cgroup",         "/sys/fs/cgroup/unified", "/sys/fs/cgroup/cpu",     "/sys/fs/cgroup/cpuacct",
-    "/sys/fs/cgroup/cpu,cpuacct", "/sys/fs/cgroup/cpuset", "/sys/fs/cgroup/memory", "/sys/fs/cgroup/devices",
-    "/sys/fs/cgroup/freezer", "/sys/fs/cgroup/blkio",   "/sys/fs/cgroup/pids",    "/sys/fs/cgroup/systemd",
-    "/sys/fs/cgroup/hugetlb", "/sys/fs/cgroup/net_cls", "/sys/fs/cgroup/net_prio", "/sys/fs/cgroup/perf_event",
-    "/sys/fs/cgroup/net_cls,net_prio", "/sys/fs/cgroup/rdma", "/sys/fs/cgroup/misc"};
+static const char *const cgroup_roots[] = {"/sys/fs/cgroup",
+                                           "/sys/fs/cgroup/unified",
+                                           "/sys/fs/cgroup/cpu",
+                                           "/sys/fs/cgroup/cpuacct",
+                                           "/sys/fs/cgroup/cpu,cpuacct",
+                                           "/sys/fs/cgroup/cpuset",
+                                           "/sys/fs/cgroup/memory",
+                                           "/sys/fs/cgroup/devices",
+                                           "/sys/fs/cgroup/freezer",
+                                           "/sys/fs/cgroup/blkio",
+                                           "/sys/fs/cgroup/pids",
+                                           "/sys/fs/cgroup/systemd",
+                                           "/sys/fs/cgroup/hugetlb",
+                                           "/sys/fs/cgroup/net_cls",
+                                           "/sys/fs/cgroup/net_prio",
+                                           "/sys/fs/cgroup/perf_event",
+                                           "/sys/fs/cgroup/net_cls,net_prio",
+                                           "/sys/fs/cgroup/rdma",
+                                           "/sys/fs/cgroup/misc"};
 static const char *const cgroup_names[] = {"kubepods", "kubepods.slice", "skiff"};
 
 int sweep_processes(const struct layout *l, struct error **err)
@@ -147,7 +161,8 @@ static char *mount_point(struct str line)
     out = to = xmalloc(field.n + 1);
     for (size_t i = 0; i < field.n; i++) {
         if (field.p[i] == '\\' && i + 3 < field.n) {
-            *to++ = (char)((field.p[i + 1] - '0') << 6 | (field.p[i + 2] - '0') << 3 | (field.p[i + 3] - '0'));
+            *to++ = (char)((field.p[i + 1] - '0') << 6 | (field.p[i + 2] - '0') << 3 |
+                           (field.p[i + 3] - '0'));
             i += 3;
         } else {
             *to++ = field.p[i];
@@ -178,8 +193,8 @@ int sweep_mounts(const struct layout *l, struct error **err)
     for (size_t i = points.n; i > 0; i--) {
         const char *at = points.v[i - 1];
 
-        if (umount2(at, UMOUNT_NOFOLLOW) < 0 && umount2(at, MNT_DETACH | UMOUNT_NOFOLLOW) < 0 && errno != EINVAL &&
-            errno != ENOENT)
+        if (umount2(at, UMOUNT_NOFOLLOW) < 0 && umount2(at, MNT_DETACH | UMOUNT_NOFOLLOW) < 0 &&
+            errno != EINVAL && errno != ENOENT)
             r = error_set_errno(err, errno, "unmount %s", at);
     }
     flag_list_fini(&points);
@@ -238,11 +253,12 @@ static int unlink_dangling(int dirfd, const char *name, unsigned char type, void
     return 0;
 }
 
-/* Directories outside ours: removed whole when they were not there before us, else only what is ours in them. */
+/* Directories outside ours: removed whole when they were not there before us, else only what is
+ * ours in them. */
 static int sweep_shared(const struct layout *l, struct error **err)
 {
-    static const char *const whole[] = {"/var/log/pods", "/var/log/containers", "/run/flannel", "/var/lib/kubelet",
-                                        "/var/lib/kube-proxy"};
+    static const char *const whole[] = {"/var/log/pods", "/var/log/containers", "/run/flannel",
+                                        "/var/lib/kubelet", "/var/lib/kube-proxy"};
     int r = 0;
 
     for (size_t i = 0; i < ARRAY_LEN(whole) && r == 0; i++)

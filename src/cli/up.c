@@ -122,7 +122,8 @@ static int create_objects(struct up *u, const char *token)
     return r;
 }
 
-/* A bootstrap kubeconfig is made when the node has no certificate of its own yet; the kubelet does the rest. */
+/* A bootstrap kubeconfig is made when the node has no certificate of its own yet; the kubelet does
+ * the rest. */
 static int up_bootstrap(struct up *u)
 {
     cleanup_kubeconfig struct kubeconfig admin = {0}, k = {0};
@@ -150,8 +151,9 @@ static bool is_fresh(const struct up *u, const json_t *condition)
 {
     struct wall t;
 
-    return !u->started_now || (wall_parse(str_of(json_text_or(condition, "lastHeartbeatTime", "")), &t) == 0 &&
-                               t.ns / NSEC_PER_SEC >= u->began.ns / NSEC_PER_SEC);
+    return !u->started_now ||
+           (wall_parse(str_of(json_text_or(condition, "lastHeartbeatTime", "")), &t) == 0 &&
+            t.ns / NSEC_PER_SEC >= u->began.ns / NSEC_PER_SEC);
 }
 
 /* 1 when the node says Ready; 0 not yet, with the reason in *reason (owned). */
@@ -160,7 +162,8 @@ static int node_ready(const struct up *u, const json_t *node, char **reason)
     json_t *conditions = json_at(node, "status", "conditions", NULL), *c;
     size_t i;
 
-    json_array_foreach(conditions, i, c) {
+    json_array_foreach(conditions, i, c)
+    {
         if (!streq(json_text_at(c, "type", NULL), "Ready"))
             continue;
         if (!is_fresh(u, c)) {
@@ -221,10 +224,8 @@ static int up_run(struct up *u)
         const char *step;
         int (*fn)(struct up *);
     } steps[] = {
-        {"machine checked", up_config},
-        {"processes started", up_start},
-        {"control plane answers", up_server},
-        {"node may join", up_bootstrap},
+        {"machine checked", up_config},       {"processes started", up_start},
+        {"control plane answers", up_server}, {"node may join", up_bootstrap},
         {"node Ready", up_wait_ready},
     };
 
@@ -238,8 +239,10 @@ static int up_run(struct up *u)
             return r;
     }
     progress_done(&u->progress, NULL);
-    (void)printf("\nnode %s is Ready after %lld ms. Next:\n  export KUBECONFIG=%s\n  kubectl get nodes\n",
-                 u->config.node_name, (long long)progress_total_ms(&u->progress), u->layout.admin_kubeconfig);
+    (void)printf(
+        "\nnode %s is Ready after %lld ms. Next:\n  export KUBECONFIG=%s\n  kubectl get nodes\n",
+        u->config.node_name, (long long)progress_total_ms(&u->progress),
+        u->layout.admin_kubeconfig);
     return 0;
 }
 
@@ -248,17 +251,46 @@ int up_main(int argc, char **argv)
     cleanup_error struct error *err = NULL;
     struct up u = {.timeout_ns = 60 * NSEC_PER_SEC, .err = &err};
     struct flag flags[] = {
-        {.name = "node-name", .type = FLAG_STRING, .target = &u.config.node_name, .help = "name of the Node [host name]"},
-        {.name = "node-ip", .type = FLAG_STRING, .target = &u.config.node_ip,
+        {.name = "node-name",
+         .type = FLAG_STRING,
+         .target = &u.config.node_name,
+         .help = "name of the Node [host name]"},
+        {.name = "node-ip",
+         .type = FLAG_STRING,
+         .target = &u.config.node_ip,
          .help = "address of this machine [source of the default route]"},
-        {.name = "data-dir", .type = FLAG_STRING, .target = &u.config.data, .help = "state [" LAYOUT_DATA "]"},
-        {.name = "run-dir", .type = FLAG_STRING, .target = &u.config.run, .help = "sockets and locks [" LAYOUT_RUN "]"},
-        {.name = "service-cidr", .type = FLAG_STRING, .target = &u.config.service_cidr, .help = "Service addresses [10.254.0.0/16]"},
-        {.name = "cluster-cidr", .type = FLAG_STRING, .target = &u.config.cluster_cidr, .help = "pod addresses [172.30.0.0/16]"},
-        {.name = "service-node-port-range", .type = FLAG_STRING, .target = &u.config.port_range, .help = "[30000-32767]"},
-        {.name = "runtime", .type = FLAG_STRING, .target = &u.config.runtime, .help = "OCI runtime [crun, else runc]"},
-        {.name = "log-level", .type = FLAG_STRING, .target = &u.config.log_level, .help = "error, warn, info or debug [info]"},
-        {.name = "timeout", .type = FLAG_DURATION, .target = &u.timeout_ns, .help = "longest wait for one step [1m0s]"},
+        {.name = "data-dir",
+         .type = FLAG_STRING,
+         .target = &u.config.data,
+         .help = "state [" LAYOUT_DATA "]"},
+        {.name = "run-dir",
+         .type = FLAG_STRING,
+         .target = &u.config.run,
+         .help = "sockets and locks [" LAYOUT_RUN "]"},
+        {.name = "service-cidr",
+         .type = FLAG_STRING,
+         .target = &u.config.service_cidr,
+         .help = "Service addresses [10.254.0.0/16]"},
+        {.name = "cluster-cidr",
+         .type = FLAG_STRING,
+         .target = &u.config.cluster_cidr,
+         .help = "pod addresses [172.30.0.0/16]"},
+        {.name = "service-node-port-range",
+         .type = FLAG_STRING,
+         .target = &u.config.port_range,
+         .help = "[30000-32767]"},
+        {.name = "runtime",
+         .type = FLAG_STRING,
+         .target = &u.config.runtime,
+         .help = "OCI runtime [crun, else runc]"},
+        {.name = "log-level",
+         .type = FLAG_STRING,
+         .target = &u.config.log_level,
+         .help = "error, warn, info or debug [info]"},
+        {.name = "timeout",
+         .type = FLAG_DURATION,
+         .target = &u.timeout_ns,
+         .help = "longest wait for one step [1m0s]"},
     };
     int r;
 

@@ -43,14 +43,15 @@ static void on_answer(const struct kube_result *r, void *arg)
     struct answer *a = arg;
 
     if (r->err && !kube_result_is(r, "AlreadyExists"))
-        a->result = error_set(a->err, r->err->code ? r->err->code : EIO, "%s", error_message(r->err));
+        a->result =
+            error_set(a->err, r->err->code ? r->err->code : EIO, "%s", error_message(r->err));
     else if (a->out)
         (void)buf_add_str(a->out, r->body);
     loop_exit(a->loop, 0);
 }
 
-int api_request(struct api_session *s, enum kube_verb verb, const char *path, struct str body, struct buf *out,
-                struct error **err)
+int api_request(struct api_session *s, enum kube_verb verb, const char *path, struct str body,
+                struct buf *out, struct error **err)
 {
     struct kube_request q = {.verb = verb, .path = path, .raw_body = body, .timeout_ms = 10000};
     struct answer a = {.loop = s->loop, .out = out, .err = err};

@@ -2,7 +2,8 @@
 #include <errno.h>
 #include <stdarg.h>
 
-int json_parse(struct str text, size_t max_bytes, const char *what, json_t **ret, struct error **err)
+int json_parse(struct str text, size_t max_bytes, const char *what, json_t **ret,
+               struct error **err)
 {
     json_error_t e;
     json_t *v;

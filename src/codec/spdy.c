@@ -6,30 +6,97 @@
 #include <zlib.h>
 
 enum frame_type {
-    SYN_STREAM = 1, SYN_REPLY = 2, RST_STREAM = 3, SETTINGS = 4, PING = 6, GOAWAY = 7, HEADERS = 8, WINDOW_UPDATE = 9
+    SYN_STREAM = 1,
+    SYN_REPLY = 2,
+    RST_STREAM = 3,
+    SETTINGS = 4,
+    PING = 6,
+    GOAWAY = 7,
+    HEADERS = 8,
+    WINDOW_UPDATE = 9
 };
 #define FLAG_FIN 1
 #define HEADER_BYTES 8
 #define WINDOW_ANNOUNCED (1u << 30)
 
 /* The dictionary of draft 3: these words, each behind its 32-bit length, then the tail. */
-static const char *const dictionary_words[] = {
-    "options", "head", "post", "put", "delete", "trace", "accept", "accept-charset", "accept-encoding",
-    "accept-language", "accept-ranges", "age", "allow", "authorization", "cache-control", "connection",
-    "content-base", "content-encoding", "content-language", "content-length", "content-location", "content-md5",
-    "content-range", "content-type", "date", "etag", "expect", "expires", "from", "host", "if-match",
-    "if-modified-since", "if-none-match", "if-range", "if-unmodified-since", "last-modified", "location",
-    "max-forwards", "pragma", "proxy-authenticate", "proxy-authorization", "range", "referer", "retry-after",
-    "server", "te", "trailer", "transfer-encoding", "upgrade", "user-agent", "vary", "via", "warning",
-    "www-authenticate", "method", "get", "status", "200 OK", "version", "HTTP/1.1", "url", "public", "set-cookie",
-    "keep-alive", "origin"};
+static const char *const dictionary_words[] = {"options",
+                                               "head",
+                                               "post",
+                                               "put",
+                                               "delete",
+                                               "trace",
+                                               "accept",
+                                               "accept-charset",
+                                               "accept-encoding",
+                                               "accept-language",
+                                               "accept-ranges",
+                                               "age",
+                                               "allow",
+                                               "authorization",
+                                               "cache-control",
+                                               "connection",
+                                               "content-base",
+                                               "content-encoding",
+                                               "content-language",
+                                               "content-length",
+                                               "content-location",
+                                               "content-md5",
+                                               "content-range",
+                                               "content-type",
+                                               "date",
+                                               "etag",
+                                               "expect",
+                                               "expires",
+                                               "from",
+                                               "host",
+                                               "if-match",
+                                               "if-modified-since",
+                                               "if-none-match",
+                                               "if-range",
+                                               "if-unmodified-since",
+                                               "last-modified",
+                                               "location",
+                                               "max-forwards",
+                                               "pragma",
+                                               "proxy-authenticate",
+                                               "proxy-authorization",
+                                               "range",
+                                               "referer",
+                                               "retry-after",
+                                               "server",
+                                               "te",
+                                               "trailer",
+                                               "transfer-encoding",
+                                               "upgrade",
+                                               "user-agent",
+                                               "vary",
+                                               "via",
+                                               "warning",
+                                               "www-authenticate",
+                                               "method",
+                                               "get",
+                                               "status",
+                                               "200 OK",
+                                               "version",
+                                               "HTTP/1.1",
+                                               "url",
+                                               "public",
+                                               "set-cookie",
+                                               "keep-alive",
+                                               "origin"};
 static const char dictionary_tail[] =
     "100101201202205206300302303304305306307402405406407408409410411412413414415416417502504505"
-    "203 Non-Authoritative Information204 No Content301 Moved Permanently400 Bad Request401 Unauthorized"
+    "203 Non-Authoritative Information204 No Content301 Moved Permanently400 Bad Request401 "
+    "Unauthorized"
     "403 Forbidden404 Not Found500 Internal Server Error501 Not Implemented503 Service Unavailable"
-    "Jan Feb Mar Apr May Jun Jul Aug Sept Oct Nov Dec 00:00:00 Mon, Tue, Wed, Thu, Fri, Sat, Sun, GMT"
-    "chunked,text/html,image/png,image/jpg,image/gif,application/xml,application/xhtml+xml,text/plain,"
-    "text/javascript,publicprivatemax-age=gzip,deflate,sdchcharset=utf-8charset=iso-8859-1,utf-,*,enq=0.";
+    "Jan Feb Mar Apr May Jun Jul Aug Sept Oct Nov Dec 00:00:00 Mon, Tue, Wed, Thu, Fri, Sat, Sun, "
+    "GMT"
+    "chunked,text/html,image/png,image/jpg,image/gif,application/xml,application/xhtml+xml,text/"
+    "plain,"
+    "text/"
+    "javascript,publicprivatemax-age=gzip,deflate,sdchcharset=utf-8charset=iso-8859-1,utf-,*,enq="
+    "0.";
 #define DICTIONARY_BYTES 1423
 
 struct spdy {
@@ -70,7 +137,8 @@ static void dictionary(struct buf *b)
 struct spdy *spdy_new(bool server, const struct spdy_events *ev, void *arg)
 {
     struct spdy *s = xcalloc(1, sizeof *s);
-    unsigned char settings[] = {0x80, 3, 0, SETTINGS, 0, 0, 0, 12, 0, 0, 0, 1, 0, 0, 0, 7, 0, 0, 0, 0};
+    unsigned char settings[] = {0x80, 3, 0, SETTINGS, 0, 0, 0, 12, 0, 0,
+                                0,    1, 0, 0,        0, 7, 0, 0,  0, 0};
 
     s->server = server;
     s->ev = ev;
@@ -246,7 +314,8 @@ static int control_frame(struct spdy *s, unsigned type, unsigned flags, struct s
     }
 }
 
-/* A data frame's bytes count against windows that were announced once; giving them back keeps strict peers going. */
+/* A data frame's bytes count against windows that were announced once; giving them back keeps
+ * strict peers going. */
 static int give_window(struct spdy *s, uint32_t id, size_t n)
 {
     unsigned char frame[16] = {0x80, 3, 0, WINDOW_UPDATE, 0, 0, 0, 8};
@@ -289,7 +358,8 @@ int spdy_feed(struct spdy *s, struct str bytes, struct error **err)
             length = get32(s->in.p + 4) & 0xffffff;
             if (length > SPDY_FRAME_MAX) {
                 s->dead = true;
-                return error_set(err, EPROTO, "a SPDY frame of %zu bytes is over the limit", length);
+                return error_set(err, EPROTO, "a SPDY frame of %zu bytes is over the limit",
+                                 length);
             }
             need += length;
         }
@@ -306,8 +376,9 @@ int spdy_feed(struct spdy *s, struct str bytes, struct error **err)
         buf_clear(&s->in);
         if (r < 0) {
             s->dead = true;
-            return error_set(err, EPROTO, r == -EMSGSIZE ? "a SPDY header block or queue is over its limit"
-                                                         : "not a valid SPDY/3.1 frame");
+            return error_set(err, EPROTO,
+                             r == -EMSGSIZE ? "a SPDY header block or queue is over its limit"
+                                            : "not a valid SPDY/3.1 frame");
         }
     }
     return 0;
@@ -342,8 +413,8 @@ static int deflate_block(struct spdy *s, struct str plain, struct buf *out)
     return 0;
 }
 
-static int send_headers(struct spdy *s, enum frame_type type, uint32_t id, const struct spdy_header *h, size_t n,
-                        bool fin)
+static int send_headers(struct spdy *s, enum frame_type type, uint32_t id,
+                        const struct spdy_header *h, size_t n, bool fin)
 {
     cleanup_buf struct buf plain = {.max = SPDY_HEADER_BYTES_MAX}, packed = {.max = SPDY_FRAME_MAX};
     unsigned char word[18] = {0x80, 3, 0, (unsigned char)type};

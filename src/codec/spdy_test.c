@@ -14,7 +14,8 @@ static void note(struct seen *s, const char *fmt, ...)
     s->n += (size_t)vsnprintf(s->log + s->n, sizeof s->log - s->n, fmt, ap);
     va_end(ap);
 }
-static void on_stream(struct spdy *s, uint32_t id, const struct spdy_header *h, size_t n, bool fin, void *arg)
+static void on_stream(struct spdy *s, uint32_t id, const struct spdy_header *h, size_t n, bool fin,
+                      void *arg)
 {
     (void)s;
     note(arg, "stream %u fin=%d", id, fin);
@@ -22,7 +23,8 @@ static void on_stream(struct spdy *s, uint32_t id, const struct spdy_header *h, 
         note(arg, " %.*s=%.*s", STR_FMT(h[i].name), STR_FMT(h[i].value));
     note(arg, ";");
 }
-static void on_reply(struct spdy *s, uint32_t id, const struct spdy_header *h, size_t n, bool fin, void *arg)
+static void on_reply(struct spdy *s, uint32_t id, const struct spdy_header *h, size_t n, bool fin,
+                     void *arg)
 {
     (void)s;
     (void)h;
@@ -48,7 +50,8 @@ static void pump(struct spdy *from, struct spdy *to, size_t step)
 {
     struct buf *b = spdy_out(from);
     for (size_t i = 0; i < b->n; i += step)
-        assert_int_equal(spdy_feed(to, (struct str){b->p + i, b->n - i < step ? b->n - i : step}, NULL), 0);
+        assert_int_equal(
+            spdy_feed(to, (struct str){b->p + i, b->n - i < step ? b->n - i : step}, NULL), 0);
     buf_clear(b);
 }
 TEST(two_sides_in_pieces)
@@ -68,8 +71,10 @@ TEST(two_sides_in_pieces)
         assert_int_equal(spdy_goaway(server), 0);
         pump(server, client, step);
         pump(client, server, step);
-        assert_string_equal(v.log, "stream 1 fin=0 streamtype=stdout port=80;stream 3 fin=1 streamtype=stdout;");
-        assert_string_equal(c.log, "reply 1 n=0 fin=0;data 1 \"hello\" fin=0;data 1 \"\" fin=1;reset 3 5;goaway;");
+        assert_string_equal(
+            v.log, "stream 1 fin=0 streamtype=stdout port=80;stream 3 fin=1 streamtype=stdout;");
+        assert_string_equal(
+            c.log, "reply 1 n=0 fin=0;data 1 \"hello\" fin=0;data 1 \"\" fin=1;reset 3 5;goaway;");
         spdy_free(client);
         spdy_free(server);
     }

@@ -31,7 +31,8 @@ static ssize_t on_recv(wslay_event_context_ptr ctx, uint8_t *to, size_t n, int f
     return (ssize_t)n;
 }
 
-static ssize_t on_send(wslay_event_context_ptr ctx, const uint8_t *p, size_t n, int flags, void *user)
+static ssize_t on_send(wslay_event_context_ptr ctx, const uint8_t *p, size_t n, int flags,
+                       void *user)
 {
     struct ws *w = user;
 
@@ -43,15 +44,16 @@ static ssize_t on_send(wslay_event_context_ptr ctx, const uint8_t *p, size_t n, 
     return (ssize_t)n;
 }
 
-static void on_msg(wslay_event_context_ptr ctx, const struct wslay_event_on_msg_recv_arg *m, void *user)
+static void on_msg(wslay_event_context_ptr ctx, const struct wslay_event_on_msg_recv_arg *m,
+                   void *user)
 {
     struct ws *w = user;
 
     (void)ctx;
     if (m->opcode == WSLAY_TEXT_FRAME || m->opcode == WSLAY_BINARY_FRAME) {
         if (w->ev->on_message)
-            w->ev->on_message(w, (struct str){(const char *)m->msg, m->msg_length}, m->opcode == WSLAY_BINARY_FRAME,
-                              w->arg);
+            w->ev->on_message(w, (struct str){(const char *)m->msg, m->msg_length},
+                              m->opcode == WSLAY_BINARY_FRAME, w->arg);
     } else if (m->opcode == WSLAY_CONNECTION_CLOSE && !w->closed) {
         w->closed = true;
         if (w->ev->on_close)

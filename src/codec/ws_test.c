@@ -22,7 +22,8 @@ static void on_close(struct ws *w, void *arg)
     ((struct seen *)arg)->closes++;
 }
 static const struct ws_events events = {on_message, on_close};
-/* The handshake example and a masked frame of RFC 6455, sections 1.3 and 5.7 (binary instead of text). */
+/* The handshake example and a masked frame of RFC 6455, sections 1.3 and 5.7 (binary instead of
+ * text). */
 TEST(accept_of_the_rfc)
 {
     char *a = ws_accept(STR("dGhlIHNhbXBsZSBub25jZQ=="));
@@ -45,7 +46,8 @@ TEST(masked_message_byte_by_byte)
 }
 TEST(ping_close_and_garbage)
 {
-    static const char ping[] = "\x89\x80\x01\x02\x03\x04", close_[] = "\x88\x82\x00\x00\x00\x00\x03\xe8";
+    static const char ping[] = "\x89\x80\x01\x02\x03\x04",
+                      close_[] = "\x88\x82\x00\x00\x00\x00\x03\xe8";
     struct seen s = {0};
     struct ws *w = ws_new(&events, &s);
     struct error *err = NULL;

@@ -132,7 +132,8 @@ static int merge_into(struct reader *r, const yaml_mark_t *at, json_t *object, j
         return json_object_update_missing(object, value), 0;
     if (!json_is_array(value))
         return fail(r, at, "\"<<\" wants a mapping or a list of mappings");
-    json_array_foreach(value, i, item) {
+    json_array_foreach(value, i, item)
+    {
         if (!json_is_object(item))
             return fail(r, at, "\"<<\" wants a mapping or a list of mappings");
         (void)json_object_update_missing(object, item);
@@ -321,7 +322,8 @@ static int parse_stream(struct str text, size_t max_bytes, const char *what, jso
     return 0;
 }
 
-int yaml_parse(struct str text, size_t max_bytes, const char *what, json_t **ret, struct error **err)
+int yaml_parse(struct str text, size_t max_bytes, const char *what, json_t **ret,
+               struct error **err)
 {
     json_t *all;
     int rc = parse_stream(text, max_bytes, what, &all, err);
@@ -330,7 +332,8 @@ int yaml_parse(struct str text, size_t max_bytes, const char *what, json_t **ret
         return rc;
     if (json_array_size(all) > 1) {
         json_decref(all);
-        return error_set(err, EINVAL, "%s holds more than one YAML document; one is expected", what);
+        return error_set(err, EINVAL, "%s holds more than one YAML document; one is expected",
+                         what);
     }
     *ret = json_array_size(all) ? json_incref(json_array_get(all, 0)) : json_null();
     json_decref(all);
@@ -395,17 +398,20 @@ static void emit_container(yaml_emitter_t *em, const json_t *v)
     size_t i;
 
     if (json_is_object(v)) {
-        (void)yaml_mapping_start_event_initialize(
-            &e, NULL, NULL, 1, json_object_size(v) ? YAML_BLOCK_MAPPING_STYLE : YAML_FLOW_MAPPING_STYLE);
+        (void)yaml_mapping_start_event_initialize(&e, NULL, NULL, 1,
+                                                  json_object_size(v) ? YAML_BLOCK_MAPPING_STYLE
+                                                                      : YAML_FLOW_MAPPING_STYLE);
         (void)yaml_emitter_emit(em, &e);
-        json_object_foreach((json_t *)v, k, item) {
+        json_object_foreach((json_t *)v, k, item)
+        {
             emit_string(em, str_of(k));
             emit(em, item);
         }
         (void)yaml_mapping_end_event_initialize(&e);
     } else {
-        (void)yaml_sequence_start_event_initialize(
-            &e, NULL, NULL, 1, json_array_size(v) ? YAML_BLOCK_SEQUENCE_STYLE : YAML_FLOW_SEQUENCE_STYLE);
+        (void)yaml_sequence_start_event_initialize(&e, NULL, NULL, 1,
+                                                   json_array_size(v) ? YAML_BLOCK_SEQUENCE_STYLE
+                                                                      : YAML_FLOW_SEQUENCE_STYLE);
         (void)yaml_emitter_emit(em, &e);
         json_array_foreach((json_t *)v, i, item) emit(em, item);
         (void)yaml_sequence_end_event_initialize(&e);

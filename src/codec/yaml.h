@@ -6,7 +6,8 @@
 #pragma once
 #include "codec/json.h"
 /* Parses exactly one document; an empty one is JSON null. *ret owned. */
-int yaml_parse(struct str text, size_t max_bytes, const char *what, json_t **ret, struct error **err);
+int yaml_parse(struct str text, size_t max_bytes, const char *what, json_t **ret,
+               struct error **err);
 /* Parses all documents of a stream into an array; empty documents are left out. */
 int yaml_parse_all(struct str text, size_t max_bytes, const char *what, json_t **ret,
                    struct error **err);

@@ -15,11 +15,15 @@ static void expect(const char *yaml, const char *json)
 }
 TEST(kinds_of_values)
 {
-    expect("a: 1\nb: -1.5\nc: true\nd: yes\ne: \"1\"\nf: ~\ng:\nh: 0x1f\ni: 1e3\nj: 1.2.3\nk: 0755x\n",
-           "[{\"a\":1,\"b\":-1.5,\"c\":true,\"d\":\"yes\",\"e\":\"1\",\"f\":null,\"g\":null,\"h\":31,\"i\":1000.0,\"j\":\"1.2.3\",\"k\":\"0755x\"}]");
-    expect("# nothing\n---\n---\na: [1, {b: c}]\n---\n- x\n", "[{\"a\":[1,{\"b\":\"c\"}]},[\"x\"]]");
+    expect(
+        "a: 1\nb: -1.5\nc: true\nd: yes\ne: \"1\"\nf: ~\ng:\nh: 0x1f\ni: 1e3\nj: 1.2.3\nk: 0755x\n",
+        "[{\"a\":1,\"b\":-1.5,\"c\":true,\"d\":\"yes\",\"e\":\"1\",\"f\":null,\"g\":null,\"h\":31,"
+        "\"i\":1000.0,\"j\":\"1.2.3\",\"k\":\"0755x\"}]");
+    expect("# nothing\n---\n---\na: [1, {b: c}]\n---\n- x\n",
+           "[{\"a\":[1,{\"b\":\"c\"}]},[\"x\"]]");
     expect("{\"a\": {\"b\": [1, 2]}}", "[{\"a\":{\"b\":[1,2]}}]");
-    expect("a: &x {p: 1}\nb: *x\nc:\n  <<: *x\n  q: 2\n", "[{\"a\":{\"p\":1},\"b\":{\"p\":1},\"c\":{\"p\":1,\"q\":2}}]");
+    expect("a: &x {p: 1}\nb: *x\nc:\n  <<: *x\n  q: 2\n",
+           "[{\"a\":{\"p\":1},\"b\":{\"p\":1},\"c\":{\"p\":1,\"q\":2}}]");
 }
 static void refuse(const char *yaml, const char *text)
 {
@@ -37,14 +41,18 @@ TEST(errors_name_line_and_cause)
     refuse("a: 1\na: 2\n", "line 2, column 1: key \"a\" is given twice");
     refuse("a: *nope\n", "anchor that is not there");
     refuse("a: 1\n---\nb: 2\n", "more than one YAML document");
-    refuse("a: &a [x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b]\n", "too large");
+    refuse("a: &a [x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c "
+           "[*b,*b,*b,*b,*b,*b,*b,*b]\n",
+           "too large");
     char deep[200] = "";
     memset(deep, '[', 100);
     refuse(deep, "deeper than 64");
 }
 TEST(written_text_reads_back)
 {
-    static const char in[] = "{\"a\":\"true\",\"b\":\"12\",\"c\":[],\"d\":{},\"e\":\"two\\nlines\\n\",\"f\":\"\",\"g\":[{\"h\":null}],\"i\":\"a: b #c\"}";
+    static const char in[] =
+        "{\"a\":\"true\",\"b\":\"12\",\"c\":[],\"d\":{},\"e\":\"two\\nlines\\n\",\"f\":\"\",\"g\":["
+        "{\"h\":null}],\"i\":\"a: b #c\"}";
     cleanup_json json_t *v = NULL, *back = NULL;
     struct buf b;
     buf_init(&b, 10000);

@@ -16,7 +16,12 @@
 
 struct container;
 struct sandbox;
-enum engine_event { EVENT_CREATED, EVENT_STARTED, EVENT_STOPPED, EVENT_DELETED }; /* as CRI counts them */
+enum engine_event {
+    EVENT_CREATED,
+    EVENT_STARTED,
+    EVENT_STOPPED,
+    EVENT_DELETED
+}; /* as CRI counts them */
 
 struct engine {
     struct loop *loop;
@@ -38,6 +43,7 @@ struct engine {
 /* 64 hex digits nobody has. */
 void engine_new_id(char out[static ID_TEXT]);
 /* By id or an unambiguous beginning of one; -ENOENT with the kind named. */
-int engine_find(const struct map *m, const char *kind, const char *id, void **ret, struct error **err);
+int engine_find(const struct map *m, const char *kind, const char *id, void **ret,
+                struct error **err);
 /* Tells those who watch; c may be NULL for a sandbox's own events. */
 void engine_emit(struct engine *e, enum engine_event event, struct container *c, struct sandbox *s);

@@ -31,8 +31,8 @@ static void copy_config(struct engine_config *to, const struct engine_config *fr
 
 static void free_config(struct engine_config *c)
 {
-    char *all[] = {c->cri_socket, c->data_root, c->exec_root, c->config_file, c->runtime, c->bridge, c->bip,
-                   c->fixed_cidr, c->cluster_cidr, c->stream_address};
+    char *all[] = {c->cri_socket, c->data_root, c->exec_root,  c->config_file,  c->runtime,
+                   c->bridge,     c->bip,       c->fixed_cidr, c->cluster_cidr, c->stream_address};
 
     for (size_t i = 0; i < ARRAY_LEN(all); i++)
         free(all[i]);
@@ -41,7 +41,9 @@ static void free_config(struct engine_config *c)
 /* ---- what we need around us ---- */
 static int make_dirs(const struct engine *e, struct error **err)
 {
-    static const char *const data[] = {"containers", "sandboxes"}, *const run[] = {"containers", "sandboxes", "exits"};
+    static const char *const data[] = {"containers", "sandboxes"}, *const run[] = {"containers",
+                                                                                   "sandboxes",
+                                                                                   "exits"};
 
     for (size_t i = 0; i < ARRAY_LEN(data); i++) {
         cleanup_free char *path = path_join(e->cfg.data_root, data[i]);
@@ -90,8 +92,10 @@ static int find_monitor(struct engine *e, struct error **err)
         e->monitor = xasprintf("%.*s/skiff-monitor", (int)(slash ? slash - self : 0), self);
     }
     if (!e->monitor || access(e->monitor, X_OK) < 0)
-        return error_set(err, ENOENT, "skiff-monitor is not beside this program (%s); install it there or set SKIFF_MONITOR",
-                         strna(e->monitor));
+        return error_set(
+            err, ENOENT,
+            "skiff-monitor is not beside this program (%s); install it there or set SKIFF_MONITOR",
+            strna(e->monitor));
     return 0;
 }
 
@@ -150,7 +154,8 @@ static void on_network_poll(struct loop_timer *t)
     const char *reason;
     bool told = network_read_subnet_env(e->network, SUBNET_ENV) == 0;
 
-    /* A subnet can come from the kubelet first; the overlay's word on MTU and masquerading comes a little later. */
+    /* A subnet can come from the kubelet first; the overlay's word on MTU and masquerading comes a
+     * little later. */
     if (!network_ready(e->network, &reason) || (!told && ++e->network_polls < SUBNET_POLLS))
         loop_timer_start(e->loop, &e->network_poll, SUBNET_POLL_MS, on_network_poll);
 }
@@ -158,8 +163,13 @@ static void on_network_poll(struct loop_timer *t)
 static int open_network(struct engine *e, struct error **err)
 {
     cleanup_free char *dir = path_join(e->cfg.data_root, "network");
-    struct network_config c = {.bridge = e->cfg.bridge, .dir = dir, .bip = e->cfg.bip, .fixed_cidr = e->cfg.fixed_cidr,
-                               .cluster_cidr = e->cfg.cluster_cidr, .mtu = e->cfg.mtu, .masquerade = e->cfg.ip_masq,
+    struct network_config c = {.bridge = e->cfg.bridge,
+                               .dir = dir,
+                               .bip = e->cfg.bip,
+                               .fixed_cidr = e->cfg.fixed_cidr,
+                               .cluster_cidr = e->cfg.cluster_cidr,
+                               .mtu = e->cfg.mtu,
+                               .masquerade = e->cfg.ip_masq,
                                .rules = e->cfg.iptables};
 
     return network_open(&c, &e->network, err);
@@ -184,7 +194,8 @@ static int load(struct engine *e, struct error **err)
 
 static int serve(struct engine *e, struct error **err)
 {
-    int r = streaming_new(e->loop, e->cfg.stream_address, &cri_streaming_ops, e, &e->streaming, err);
+    int r =
+        streaming_new(e->loop, e->cfg.stream_address, &cri_streaming_ops, e, &e->streaming, err);
 
     if (r == 0 && e->cfg.cri_socket) {
         r = dir_make_parent(e->cfg.cri_socket, 0711, err);
@@ -193,13 +204,15 @@ static int serve(struct engine *e, struct error **err)
         if (r == 0) {
             cri_runtime_register(e);
             cri_image_register(e->grpc, e->images);
-            log_info("engine", "serving CRI", "socket", e->cfg.cri_socket, "runtime", e->runtime.path, NULL);
+            log_info("engine", "serving CRI", "socket", e->cfg.cri_socket, "runtime",
+                     e->runtime.path, NULL);
         }
     }
     return r;
 }
 
-int engine_start(struct loop *l, const struct engine_config *cfg, struct engine **ret, struct error **err)
+int engine_start(struct loop *l, const struct engine_config *cfg, struct engine **ret,
+                 struct error **err)
 {
     struct engine *e = xcalloc(1, sizeof *e);
     int r;

@@ -1,8 +1,8 @@
 /*
- * For tests/component/engine_test.sh: the engine's and the image command without the rest of the binary, and a CRI client.
- *   engine-tool engine|image FLAGS...
- *   engine-tool cri SOCKET METHOD [JSON]     request and reply by the field names of api/cri.proto
- *   engine-tool watch SOCKET                 container events, one line each, until killed
+ * For tests/component/engine_test.sh: the engine's and the image command without the rest of the
+ * binary, and a CRI client. engine-tool engine|image FLAGS... engine-tool cri SOCKET METHOD [JSON]
+ * request and reply by the field names of api/cri.proto engine-tool watch SOCKET container events,
+ * one line each, until killed
  */
 #include "base/cleanup.h"
 #include "base/mem.h"
@@ -40,7 +40,9 @@ static void *message_new(const ProtobufCMessageDescriptor *d, const json_t *v)
             continue;
         }
         n = json_is_object(value) ? json_object_size(value) : json_array_size(value);
-        size = f->type == PROTOBUF_C_TYPE_INT64 ? 8 : f->type == PROTOBUF_C_TYPE_INT32 ? 4 : sizeof(void *);
+        size = f->type == PROTOBUF_C_TYPE_INT64   ? 8
+               : f->type == PROTOBUF_C_TYPE_INT32 ? 4
+                                                  : sizeof(void *);
         list = xcalloc(n + 1, size);
         if (json_is_object(value)) { /* a map */
             json_object_foreach(value, name, element)
@@ -124,7 +126,9 @@ static json_t *to_json(const ProtobufCMessage *m)
             continue;
         }
         n = *(const size_t *)((const char *)m + f->quantifier_offset);
-        size = f->type == PROTOBUF_C_TYPE_INT64 ? 8 : f->type == PROTOBUF_C_TYPE_INT32 ? 4 : sizeof(void *);
+        size = f->type == PROTOBUF_C_TYPE_INT64   ? 8
+               : f->type == PROTOBUF_C_TYPE_INT32 ? 4
+                                                  : sizeof(void *);
         list = json_array();
         for (size_t k = 0; k < n; k++)
             (void)json_array_append_new(list, get_value(f, *(char *const *)at + k * size));
@@ -145,22 +149,40 @@ static void print(const ProtobufCMessage *m)
 }
 
 /* ---- calls ---- */
-#define ROW(name, stem) {name, &runtime__v1__##stem##_request__descriptor, &runtime__v1__##stem##_response__descriptor}
+#define ROW(name, stem)                                                                            \
+    {                                                                                              \
+        name, &runtime__v1__##stem##_request__descriptor,                                          \
+            &runtime__v1__##stem##_response__descriptor                                            \
+    }
 static const struct {
     const char *name;
     const ProtobufCMessageDescriptor *request, *reply;
 } methods[] = {
-    ROW("Version", version), ROW("Status", status), ROW("RunPodSandbox", run_pod_sandbox),
-    ROW("StopPodSandbox", stop_pod_sandbox), ROW("RemovePodSandbox", remove_pod_sandbox),
-    ROW("PodSandboxStatus", pod_sandbox_status), ROW("ListPodSandbox", list_pod_sandbox),
-    ROW("CreateContainer", create_container), ROW("StartContainer", start_container),
-    ROW("StopContainer", stop_container), ROW("RemoveContainer", remove_container),
-    ROW("ListContainers", list_containers), ROW("ContainerStatus", container_status),
-    ROW("UpdateContainerResources", update_container_resources), ROW("ReopenContainerLog", reopen_container_log),
-    ROW("ExecSync", exec_sync), ROW("Exec", exec), ROW("Attach", attach), ROW("PortForward", port_forward),
-    ROW("ContainerStats", container_stats), ROW("ListContainerStats", list_container_stats),
-    ROW("PodSandboxStats", pod_sandbox_stats), ROW("ListPodSandboxStats", list_pod_sandbox_stats),
-    ROW("UpdateRuntimeConfig", update_runtime_config), ROW("RuntimeConfig", runtime_config),
+    ROW("Version", version),
+    ROW("Status", status),
+    ROW("RunPodSandbox", run_pod_sandbox),
+    ROW("StopPodSandbox", stop_pod_sandbox),
+    ROW("RemovePodSandbox", remove_pod_sandbox),
+    ROW("PodSandboxStatus", pod_sandbox_status),
+    ROW("ListPodSandbox", list_pod_sandbox),
+    ROW("CreateContainer", create_container),
+    ROW("StartContainer", start_container),
+    ROW("StopContainer", stop_container),
+    ROW("RemoveContainer", remove_container),
+    ROW("ListContainers", list_containers),
+    ROW("ContainerStatus", container_status),
+    ROW("UpdateContainerResources", update_container_resources),
+    ROW("ReopenContainerLog", reopen_container_log),
+    ROW("ExecSync", exec_sync),
+    ROW("Exec", exec),
+    ROW("Attach", attach),
+    ROW("PortForward", port_forward),
+    ROW("ContainerStats", container_stats),
+    ROW("ListContainerStats", list_container_stats),
+    ROW("PodSandboxStats", pod_sandbox_stats),
+    ROW("ListPodSandboxStats", list_pod_sandbox_stats),
+    ROW("UpdateRuntimeConfig", update_runtime_config),
+    ROW("RuntimeConfig", runtime_config),
     ROW("CheckpointContainer", checkpoint_container),
 };
 
@@ -196,7 +218,8 @@ static int cri(const char *socket, const char *method, const char *text)
         if (streq(methods[i].name, method)) {
             cleanup_free char *path = xasprintf("/runtime.v1.RuntimeService/%s", method);
 
-            (void)grpc_call_start(g, path, message_new(methods[i].request, v), methods[i].reply, 0, on_reply, &c);
+            (void)grpc_call_start(g, path, message_new(methods[i].request, v), methods[i].reply, 0,
+                                  on_reply, &c);
             (void)loop_run(c.loop);
             return c.rc;
         }
@@ -206,9 +229,10 @@ static int cri(const char *socket, const char *method, const char *text)
 
 static void on_event(const ProtobufCMessage *message, void *arg)
 {
-    const Runtime__V1__ContainerEventResponse *r = (const Runtime__V1__ContainerEventResponse *)message;
-    const ProtobufCEnumValue *type =
-        protobuf_c_enum_descriptor_get_value(&runtime__v1__container_event_type__descriptor, (int)r->container_event_type);
+    const Runtime__V1__ContainerEventResponse *r =
+        (const Runtime__V1__ContainerEventResponse *)message;
+    const ProtobufCEnumValue *type = protobuf_c_enum_descriptor_get_value(
+        &runtime__v1__container_event_type__descriptor, (int)r->container_event_type);
 
     (void)arg;
     (void)printf("%s %s %zu\n", type ? type->name : "?", r->container_id, r->n_containers_statuses);
@@ -228,7 +252,8 @@ static int watch(const char *socket)
     Runtime__V1__GetEventsRequest q = RUNTIME__V1__GET_EVENTS_REQUEST__INIT;
 
     (void)grpc_stream_start(g, "/runtime.v1.RuntimeService/GetContainerEvents", &q.base,
-                            &runtime__v1__container_event_response__descriptor, on_event, on_end, l);
+                            &runtime__v1__container_event_response__descriptor, on_event, on_end,
+                            l);
     return loop_run(l);
 }
 

@@ -16,7 +16,8 @@ void engine_new_id(char out[static ID_TEXT])
     out[ID_HEX] = 0;
 }
 
-int engine_find(const struct map *m, const char *kind, const char *id, void **ret, struct error **err)
+int engine_find(const struct map *m, const char *kind, const char *id, void **ret,
+                struct error **err)
 {
     void *found = map_get(m, id);
     struct map_entry *e;

@@ -42,31 +42,41 @@ static void defaults(struct options *o, const char *program)
 
 /* Known to dockerd and of no use here, or not yet: accepted with one line. */
 #define DOCKERD_IGNORED                                                                            \
-    {"authorization-plugin", 0, FLAG_IGNORED}, {"cgroup-parent", 0, FLAG_IGNORED}, {"containerd", 0, FLAG_IGNORED},        \
-        {"containerd-namespace", 0, FLAG_IGNORED}, {"cri-containerd", 0, FLAG_IGNORED_BOOL},                               \
-        {"data-path-addr", 0, FLAG_IGNORED}, {"default-address-pool", 0, FLAG_IGNORED},                                    \
-        {"default-cgroupns-mode", 0, FLAG_IGNORED}, {"default-gateway", 0, FLAG_IGNORED},                                  \
-        {"default-ipc-mode", 0, FLAG_IGNORED}, {"default-runtime", 0, FLAG_IGNORED},                                       \
-        {"default-shm-size", 0, FLAG_IGNORED}, {"default-ulimit", 0, FLAG_IGNORED}, {"dns", 0, FLAG_IGNORED},              \
-        {"dns-opt", 0, FLAG_IGNORED}, {"dns-search", 0, FLAG_IGNORED}, {"exec-opt", 0, FLAG_IGNORED},                      \
-        {"experimental", 0, FLAG_IGNORED_BOOL}, {"group", 'G', FLAG_IGNORED}, {"icc", 0, FLAG_IGNORED_BOOL},               \
-        {"init", 0, FLAG_IGNORED_BOOL}, {"init-path", 0, FLAG_IGNORED}, {"insecure-registry", 0, FLAG_IGNORED},            \
-        {"ip", 0, FLAG_IGNORED}, {"ip-forward", 0, FLAG_IGNORED_BOOL}, {"ip6tables", 0, FLAG_IGNORED_BOOL},                \
-        {"ipv6", 0, FLAG_IGNORED_BOOL}, {"label", 0, FLAG_IGNORED}, {"live-restore", 0, FLAG_IGNORED_BOOL},                \
-        {"log-driver", 0, FLAG_IGNORED}, {"log-format", 0, FLAG_IGNORED}, {"log-opt", 0, FLAG_IGNORED},                    \
-        {"max-concurrent-downloads", 0, FLAG_IGNORED}, {"max-concurrent-uploads", 0, FLAG_IGNORED},                        \
-        {"max-download-attempts", 0, FLAG_IGNORED}, {"metrics-addr", 0, FLAG_IGNORED},                                     \
-        {"network-control-plane-mtu", 0, FLAG_IGNORED}, {"no-new-privileges", 0, FLAG_IGNORED_BOOL},                       \
-        {"oom-score-adjust", 0, FLAG_IGNORED}, {"raw-logs", 0, FLAG_IGNORED_BOOL},                                         \
-        {"registry-mirror", 0, FLAG_IGNORED}, {"rootless", 0, FLAG_IGNORED_BOOL}, {"seccomp-profile", 0, FLAG_IGNORED},    \
-        {"selinux-enabled", 0, FLAG_IGNORED_BOOL}, {"shutdown-timeout", 0, FLAG_IGNORED},                                  \
-        {"storage-driver", 's', FLAG_IGNORED}, {"storage-opt", 0, FLAG_IGNORED}, {"swarm-default-advertise-addr", 0, FLAG_IGNORED}, \
-        {"tls", 0, FLAG_IGNORED_BOOL}, {"tlscacert", 0, FLAG_IGNORED}, {"tlscert", 0, FLAG_IGNORED},                       \
-        {"tlskey", 0, FLAG_IGNORED}, {"tlsverify", 0, FLAG_IGNORED_BOOL}, {"userland-proxy", 0, FLAG_IGNORED_BOOL},        \
-        {"userland-proxy-path", 0, FLAG_IGNORED}, {"userns-remap", 0, FLAG_IGNORED}, {"validate", 0, FLAG_IGNORED_BOOL},   \
-        {"add-runtime", 0, FLAG_IGNORED}, {"allow-nondistributable-artifacts", 0, FLAG_IGNORED},                           \
-        {"api-cors-header", 0, FLAG_IGNORED}, {"bridge-accept-fwmark", 0, FLAG_IGNORED},                                   \
-        {"cpu-rt-period", 0, FLAG_IGNORED}, {"cpu-rt-runtime", 0, FLAG_IGNORED}
+    {"authorization-plugin", 0, FLAG_IGNORED}, {"cgroup-parent", 0, FLAG_IGNORED},                 \
+        {"containerd", 0, FLAG_IGNORED}, {"containerd-namespace", 0, FLAG_IGNORED},                \
+        {"cri-containerd", 0, FLAG_IGNORED_BOOL}, {"data-path-addr", 0, FLAG_IGNORED},             \
+        {"default-address-pool", 0, FLAG_IGNORED}, {"default-cgroupns-mode", 0, FLAG_IGNORED},     \
+        {"default-gateway", 0, FLAG_IGNORED}, {"default-ipc-mode", 0, FLAG_IGNORED},               \
+        {"default-runtime", 0, FLAG_IGNORED}, {"default-shm-size", 0, FLAG_IGNORED},               \
+        {"default-ulimit", 0, FLAG_IGNORED}, {"dns", 0, FLAG_IGNORED},                             \
+        {"dns-opt", 0, FLAG_IGNORED}, {"dns-search", 0, FLAG_IGNORED},                             \
+        {"exec-opt", 0, FLAG_IGNORED}, {"experimental", 0, FLAG_IGNORED_BOOL},                     \
+        {"group", 'G', FLAG_IGNORED}, {"icc", 0, FLAG_IGNORED_BOOL},                               \
+        {"init", 0, FLAG_IGNORED_BOOL}, {"init-path", 0, FLAG_IGNORED},                            \
+        {"insecure-registry", 0, FLAG_IGNORED}, {"ip", 0, FLAG_IGNORED},                           \
+        {"ip-forward", 0, FLAG_IGNORED_BOOL}, {"ip6tables", 0, FLAG_IGNORED_BOOL},                 \
+        {"ipv6", 0, FLAG_IGNORED_BOOL}, {"label", 0, FLAG_IGNORED},                                \
+        {"live-restore", 0, FLAG_IGNORED_BOOL}, {"log-driver", 0, FLAG_IGNORED},                   \
+        {"log-format", 0, FLAG_IGNORED}, {"log-opt", 0, FLAG_IGNORED},                             \
+        {"max-concurrent-downloads", 0, FLAG_IGNORED},                                             \
+        {"max-concurrent-uploads", 0, FLAG_IGNORED}, {"max-download-attempts", 0, FLAG_IGNORED},   \
+        {"metrics-addr", 0, FLAG_IGNORED}, {"network-control-plane-mtu", 0, FLAG_IGNORED},         \
+        {"no-new-privileges", 0, FLAG_IGNORED_BOOL}, {"oom-score-adjust", 0, FLAG_IGNORED},        \
+        {"raw-logs", 0, FLAG_IGNORED_BOOL}, {"registry-mirror", 0, FLAG_IGNORED},                  \
+        {"rootless", 0, FLAG_IGNORED_BOOL}, {"seccomp-profile", 0, FLAG_IGNORED},                  \
+        {"selinux-enabled", 0, FLAG_IGNORED_BOOL}, {"shutdown-timeout", 0, FLAG_IGNORED},          \
+        {"storage-driver", 's', FLAG_IGNORED}, {"storage-opt", 0, FLAG_IGNORED},                   \
+        {"swarm-default-advertise-addr", 0, FLAG_IGNORED}, {"tls", 0, FLAG_IGNORED_BOOL},          \
+        {"tlscacert", 0, FLAG_IGNORED}, {"tlscert", 0, FLAG_IGNORED}, {"tlskey", 0, FLAG_IGNORED}, \
+        {"tlsverify", 0, FLAG_IGNORED_BOOL}, {"userland-proxy", 0, FLAG_IGNORED_BOOL},             \
+        {"userland-proxy-path", 0, FLAG_IGNORED}, {"userns-remap", 0, FLAG_IGNORED},               \
+        {"validate", 0, FLAG_IGNORED_BOOL}, {"add-runtime", 0, FLAG_IGNORED},                      \
+        {"allow-nondistributable-artifacts", 0, FLAG_IGNORED},                                     \
+        {"api-cors-header", 0, FLAG_IGNORED}, {"bridge-accept-fwmark", 0, FLAG_IGNORED},           \
+        {"cpu-rt-period", 0, FLAG_IGNORED},                                                        \
+    {                                                                                              \
+        "cpu-rt-runtime", 0, FLAG_IGNORED                                                          \
+    }
 
 static int parse(struct options *o, const char *program, int argc, char **argv, struct error **err)
 {
@@ -82,15 +92,20 @@ static int parse(struct options *o, const char *program, int argc, char **argv, 
         {"config", 'c', FLAG_IGNORED, NULL, NULL},
         {"log-level", 'l', FLAG_STRING, &o->log_level, "debug, info, warn, error or fatal"},
         {"debug", 'D', FLAG_BOOL, &o->debug, "log level debug"},
-        {"runtime", 0, FLAG_STRING, &o->c.runtime, "OCI runtime: crun, runc or a path; chosen when not given"},
+        {"runtime", 0, FLAG_STRING, &o->c.runtime,
+         "OCI runtime: crun, runc or a path; chosen when not given"},
         {"bridge", 'b', FLAG_STRING, &o->c.bridge, "name of the built-in bridge"},
         {"bip", 0, FLAG_STRING, &o->c.bip, "address of the bridge, such as 172.17.0.1/16"},
-        {"fixed-cidr", 0, FLAG_STRING, &o->c.fixed_cidr, "part of the bridge's subnet that containers get"},
-        {"cluster-cidr", 0, FLAG_STRING, &o->c.cluster_cidr, "destinations that are never masqueraded"},
+        {"fixed-cidr", 0, FLAG_STRING, &o->c.fixed_cidr,
+         "part of the bridge's subnet that containers get"},
+        {"cluster-cidr", 0, FLAG_STRING, &o->c.cluster_cidr,
+         "destinations that are never masqueraded"},
         {"mtu", 0, FLAG_INT, &o->c.mtu, "MTU of containers' links", 0, 65535},
         {"ip-masq", 0, FLAG_BOOL, &o->c.ip_masq, "masquerade what containers send outside"},
-        {"iptables", 0, FLAG_BOOL, &o->c.iptables, "manage packet filter rules (in a table of our own)"},
-        {"stream-address", 0, FLAG_STRING, &o->c.stream_address, "address of the exec, attach and port-forward server"},
+        {"iptables", 0, FLAG_BOOL, &o->c.iptables,
+         "manage packet filter rules (in a table of our own)"},
+        {"stream-address", 0, FLAG_STRING, &o->c.stream_address,
+         "address of the exec, attach and port-forward server"},
         {"pidfile", 'p', FLAG_STRING, &o->pid_file, "file that gets our process number"},
         {"version", 'v', FLAG_BOOL, &o->version, "print the version"},
         DOCKERD_IGNORED,
@@ -101,8 +116,9 @@ static int parse(struct options *o, const char *program, int argc, char **argv, 
 
 static void free_options(struct options *o)
 {
-    char *all[] = {o->c.cri_socket, o->c.data_root, o->c.exec_root, o->c.config_file, o->c.runtime, o->c.bridge, o->c.bip,
-                   o->c.fixed_cidr, o->c.cluster_cidr, o->c.stream_address, o->log_level, o->pid_file};
+    char *all[] = {o->c.cri_socket,   o->c.data_root,      o->c.exec_root, o->c.config_file,
+                   o->c.runtime,      o->c.bridge,         o->c.bip,       o->c.fixed_cidr,
+                   o->c.cluster_cidr, o->c.stream_address, o->log_level,   o->pid_file};
 
     for (size_t i = 0; i < ARRAY_LEN(all); i++)
         free(all[i]);
@@ -139,7 +155,8 @@ static int check(struct options *o, const char *program, struct error **err)
     if (r < 0)
         return r;
     if (log_level_parse(o->debug ? "debug" : o->log_level, &level) < 0)
-        return error_set(err, EINVAL, "--log-level %s is none of debug, info, warn, error", o->log_level);
+        return error_set(err, EINVAL, "--log-level %s is none of debug, info, warn, error",
+                         o->log_level);
     log_set_level(level);
     if (streq(program, "dockerd")) {
         if (!o->c.bip)

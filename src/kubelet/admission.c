@@ -29,12 +29,13 @@ static struct used used_by_others(struct pod *p)
     return u;
 }
 
-static bool refuse(struct pod *p, const char *what, int64_t requested, int64_t used, int64_t capacity)
+static bool refuse(struct pod *p, const char *what, int64_t requested, int64_t used,
+                   int64_t capacity)
 {
     cleanup_free char *reason = xasprintf("OutOf%s", what);
-    cleanup_free char *message =
-        xasprintf("Node didn't have enough resource: %s, requested: %lld, used: %lld, capacity: %lld", what,
-                  (long long)requested, (long long)used, (long long)capacity);
+    cleanup_free char *message = xasprintf(
+        "Node didn't have enough resource: %s, requested: %lld, used: %lld, capacity: %lld", what,
+        (long long)requested, (long long)used, (long long)capacity);
 
     pod_event(p, NULL, "Warning", reason, "%s", message);
     pod_fail(p, reason, message);

@@ -40,7 +40,10 @@ static unsigned controllers_of(struct str options)
     static const struct {
         const char *name;
         unsigned bit;
-    } known[] = {{"cpu", CGROUP_CPU}, {"memory", CGROUP_MEMORY}, {"pids", CGROUP_PIDS}, {"cpuacct", CGROUP_CPUACCT}};
+    } known[] = {{"cpu", CGROUP_CPU},
+                 {"memory", CGROUP_MEMORY},
+                 {"pids", CGROUP_PIDS},
+                 {"cpuacct", CGROUP_CPUACCT}};
     unsigned bits = 0;
 
     while (options.n) {
@@ -69,7 +72,8 @@ void cgroup_mounts_parse(struct str text, struct cgroup_mounts *ret)
         if (!str_eq_z(type, "cgroup") && !str_eq_z(type, "cgroup2"))
             continue;
         (void)str_split(&line, ' '); /* source */
-        m = (struct cgroup_mount){.v2 = str_eq_z(type, "cgroup2"), .controllers = controllers_of(line)};
+        m = (struct cgroup_mount){.v2 = str_eq_z(type, "cgroup2"),
+                                  .controllers = controllers_of(line)};
         for (size_t i = 0; i < ret->n && m.controllers; i++)
             m.controllers &= ~ret->v[i].controllers; /* mounted a second time elsewhere */
         m.path = str_dup(point);
@@ -119,7 +123,8 @@ static int knob(const char *dir, const char *name, struct error **err, const cha
     return file_write_knob(path, value, err);
 }
 
-static int set_v1(const char *dir, unsigned controllers, const struct cgroup_limits *l, struct error **err)
+static int set_v1(const char *dir, unsigned controllers, const struct cgroup_limits *l,
+                  struct error **err)
 {
     int r = 0;
 
@@ -144,7 +149,8 @@ static bool has_file(const char *dir, const char *name)
     return path_exists(path);
 }
 
-/* On a system with both versions most controllers are with version 1 and their files are missing here. */
+/* On a system with both versions most controllers are with version 1 and their files are missing
+ * here. */
 static int set_v2(const char *dir, const struct cgroup_limits *l, struct error **err)
 {
     int r = 0;
@@ -160,7 +166,8 @@ static int set_v2(const char *dir, const struct cgroup_limits *l, struct error *
     return r;
 }
 
-/* Children of dir may use what dir has. What cannot be passed on is left out: limits that need it fail by name. */
+/* Children of dir may use what dir has. What cannot be passed on is left out: limits that need it
+ * fail by name. */
 static void pass_controllers(const char *dir)
 {
     cleanup_free char *path = path_join(dir, "cgroup.controllers");
@@ -179,7 +186,8 @@ static void pass_controllers(const char *dir)
     buf_fini(&b);
 }
 
-static int make_in(const struct cgroup_mount *m, const char *cgroup, const struct cgroup_limits *l, struct error **err)
+static int make_in(const struct cgroup_mount *m, const char *cgroup, const struct cgroup_limits *l,
+                   struct error **err)
 {
     struct str rest = str_of(cgroup);
     cleanup_free char *dir = xstrdup(m->path);
@@ -210,12 +218,14 @@ static bool only_v2(const struct cgroup_mounts *m)
     return true;
 }
 
-int cgroup_make(const struct cgroup_mounts *m, const char *cgroup, const struct cgroup_limits *l, struct error **err)
+int cgroup_make(const struct cgroup_mounts *m, const char *cgroup, const struct cgroup_limits *l,
+                struct error **err)
 {
     bool v2 = only_v2(m);
 
     for (size_t i = 0; i < m->n; i++) {
-        int r = m->v[i].v2 == v2 && (v2 || m->v[i].controllers) ? make_in(&m->v[i], cgroup, l, err) : 0;
+        int r =
+            m->v[i].v2 == v2 && (v2 || m->v[i].controllers) ? make_in(&m->v[i], cgroup, l, err) : 0;
 
         if (r < 0)
             return r;
@@ -249,7 +259,8 @@ int cgroup_dirs_remove(const struct cgroup_mounts *m, const char *cgroup, struct
 {
     int r = 0;
 
-    for (size_t i = 0; i < m->n; i++) { /* all of them: the engine uses more controllers than we do */
+    for (size_t i = 0; i < m->n;
+         i++) { /* all of them: the engine uses more controllers than we do */
         cleanup_free char *dir = path_join(m->v[i].path, cgroup);
         int one = remove_one(AT_FDCWD, dir);
 
@@ -273,8 +284,9 @@ static int make_classes(struct kubelet *k, const struct cgroup_mounts *m, struct
     cleanup_free char *all = xasprintf("%s/kubepods", root_of(cfg));
     cleanup_free char *burstable = path_join(all, "burstable");
     cleanup_free char *best_effort = path_join(all, "besteffort");
-    struct cgroup_limits l = {.shares = cpu_shares(node_cpu_milli() - quantity_milli_or(cfg->reserved_cpu, 0)),
-                              .memory = node_memory_bytes() - quantity_value_or(cfg->reserved_memory, 0)};
+    struct cgroup_limits l = {
+        .shares = cpu_shares(node_cpu_milli() - quantity_milli_or(cfg->reserved_cpu, 0)),
+        .memory = node_memory_bytes() - quantity_value_or(cfg->reserved_memory, 0)};
     struct cgroup_limits least = {.shares = SHARES_MIN};
     struct map_entry *e;
     size_t it = 0;
@@ -284,7 +296,8 @@ static int make_classes(struct kubelet *k, const struct cgroup_mounts *m, struct
     while ((e = map_next(&k->pods, &it))) {
         const struct pod *p = e->value;
 
-        if (p->api && p->cgroup_made && pod_qos(p->api->spec) == QOS_BURSTABLE && pod_requests(p->api->spec).cpu_milli > 0)
+        if (p->api && p->cgroup_made && pod_qos(p->api->spec) == QOS_BURSTABLE &&
+            pod_requests(p->api->spec).cpu_milli > 0)
             milli += pod_requests(p->api->spec).cpu_milli;
     }
     l = (struct cgroup_limits){.shares = cpu_shares(milli)};
@@ -312,15 +325,16 @@ void cgroup_pod_make(struct pod *p)
     if (r >= 0)
         r = cgroup_make(&m, pod_cgroup_parent(&a, p), &l, &err);
     if (r < 0)
-        pod_event(p, NULL, "Warning", "FailedCreatePodContainer", "unable to ensure pod container exists: %s",
-                  error_message(err));
+        pod_event(p, NULL, "Warning", "FailedCreatePodContainer",
+                  "unable to ensure pod container exists: %s", error_message(err));
     cgroup_mounts_fini(&m);
     arena_fini(&a);
 }
 
 void cgroup_pod_remove(struct pod *p)
 {
-    static const char *const classes[] = {"", "/burstable", "/besteffort"}; /* of a pod without a spec it is not known */
+    static const char *const classes[] = {
+        "", "/burstable", "/besteffort"}; /* of a pod without a spec it is not known */
     cleanup_error struct error *err = NULL;
     struct cgroup_mounts m = {0};
     int r;
@@ -329,7 +343,8 @@ void cgroup_pod_remove(struct pod *p)
         return;
     r = mounts_read(&m, &err);
     for (size_t i = 0; i < ARRAY_LEN(classes) && r >= 0; i++) {
-        cleanup_free char *cgroup = xasprintf("%s/kubepods%s/pod%s", root_of(p->k->cfg), classes[i], p->uid);
+        cleanup_free char *cgroup =
+            xasprintf("%s/kubepods%s/pod%s", root_of(p->k->cfg), classes[i], p->uid);
 
         r = cgroup_dirs_remove(&m, cgroup, &err);
     }

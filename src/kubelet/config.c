@@ -11,13 +11,28 @@
 void kubelet_config_init(struct kubelet_config *c)
 {
     *c = (struct kubelet_config){
-        .port = 10250, .healthz_port = 10248, .webhook_authn = true, .rotate_certificates = true,
-        .authn_ttl_ns = 120 * NSEC_PER_SEC, .authz_allow_ttl_ns = 300 * NSEC_PER_SEC, .authz_deny_ttl_ns = 30 * NSEC_PER_SEC,
-        .cgroups_per_qos = true, .cpu_cfs_quota = true, .register_node = true, .serialize_image_pulls = true,
-        .fail_swap_on = true, .cpu_cfs_period_ns = 100 * NSEC_PER_MSEC, .max_pods = 110, .pod_pids_limit = -1,
-        .sync_frequency_ns = 60 * NSEC_PER_SEC, .file_check_frequency_ns = 20 * NSEC_PER_SEC,
-        .runtime_request_timeout_ns = 120 * NSEC_PER_SEC, .crash_loop_max_ns = 300 * NSEC_PER_SEC,
-        .image_gc_high_percent = 85, .image_gc_low_percent = 80, .image_minimum_gc_age_ns = 120 * NSEC_PER_SEC,
+        .port = 10250,
+        .healthz_port = 10248,
+        .webhook_authn = true,
+        .rotate_certificates = true,
+        .authn_ttl_ns = 120 * NSEC_PER_SEC,
+        .authz_allow_ttl_ns = 300 * NSEC_PER_SEC,
+        .authz_deny_ttl_ns = 30 * NSEC_PER_SEC,
+        .cgroups_per_qos = true,
+        .cpu_cfs_quota = true,
+        .register_node = true,
+        .serialize_image_pulls = true,
+        .fail_swap_on = true,
+        .cpu_cfs_period_ns = 100 * NSEC_PER_MSEC,
+        .max_pods = 110,
+        .pod_pids_limit = -1,
+        .sync_frequency_ns = 60 * NSEC_PER_SEC,
+        .file_check_frequency_ns = 20 * NSEC_PER_SEC,
+        .runtime_request_timeout_ns = 120 * NSEC_PER_SEC,
+        .crash_loop_max_ns = 300 * NSEC_PER_SEC,
+        .image_gc_high_percent = 85,
+        .image_gc_low_percent = 80,
+        .image_minimum_gc_age_ns = 120 * NSEC_PER_SEC,
     };
     c->cert_dir = xstrdup("/var/lib/kubelet/pki");
     c->root_dir = xstrdup("/var/lib/kubelet");
@@ -36,10 +51,14 @@ void kubelet_config_init(struct kubelet_config *c)
 void kubelet_config_fini(struct kubelet_config *c)
 {
     char **const texts[] = {
-        &c->config_file, &c->kubeconfig, &c->bootstrap_kubeconfig, &c->cert_dir, &c->root_dir, &c->hostname_override,
-        &c->node_ip, &c->log_level, &c->runtime_endpoint, &c->static_pod_path, &c->pod_log_dir, &c->container_log_dir,
-        &c->address, &c->healthz_address, &c->tls_cert_file, &c->tls_key_file, &c->client_ca_file, &c->authorization_mode,
-        &c->cluster_domain, &c->resolv_conf, &c->cgroup_root, &c->cgroup_driver, &c->reserved_cpu, &c->reserved_memory,
+        &c->config_file,      &c->kubeconfig,      &c->bootstrap_kubeconfig,
+        &c->cert_dir,         &c->root_dir,        &c->hostname_override,
+        &c->node_ip,          &c->log_level,       &c->runtime_endpoint,
+        &c->static_pod_path,  &c->pod_log_dir,     &c->container_log_dir,
+        &c->address,          &c->healthz_address, &c->tls_cert_file,
+        &c->tls_key_file,     &c->client_ca_file,  &c->authorization_mode,
+        &c->cluster_domain,   &c->resolv_conf,     &c->cgroup_root,
+        &c->cgroup_driver,    &c->reserved_cpu,    &c->reserved_memory,
         &c->reserved_storage, &c->provider_id,
     };
 
@@ -67,7 +86,8 @@ static int unknown(const char *what, const char *path, struct error **err)
         names[i] = config_rows[i].path;
     near = str_nearest(path, names, config_rows_n);
     if (near)
-        return error_set(err, EINVAL, "%s: unknown field \"%s\"; did you mean \"%s\"?", what, path, near);
+        return error_set(err, EINVAL, "%s: unknown field \"%s\"; did you mean \"%s\"?", what, path,
+                         near);
     return error_set(err, EINVAL, "%s: unknown field \"%s\"", what, path);
 }
 
@@ -76,7 +96,8 @@ static int wrong(const char *what, const char *path, const char *want, struct er
     return error_set(err, EINVAL, "%s: %s must be %s", what, path, want);
 }
 
-static int set_texts(struct flag_list *l, const json_t *v, const char *what, const char *path, struct error **err)
+static int set_texts(struct flag_list *l, const json_t *v, const char *what, const char *path,
+                     struct error **err)
 {
     size_t i;
     json_t *item;
@@ -95,8 +116,8 @@ static int set_texts(struct flag_list *l, const json_t *v, const char *what, con
     return 0;
 }
 
-static int set_value(struct kubelet_config *c, const struct config_row *r, const json_t *v, const char *what,
-                     struct error **err)
+static int set_value(struct kubelet_config *c, const struct config_row *r, const json_t *v,
+                     const char *what, struct error **err)
 {
     void *to = r->offset == CONFIG_NOWHERE ? NULL : (char *)c + r->offset;
     int64_t ns;
@@ -112,8 +133,8 @@ static int set_value(struct kubelet_config *c, const struct config_row *r, const
         if (!json_is_integer(v))
             return wrong(what, r->path, "a whole number", err);
         if (r->max > r->min && (json_integer_value(v) < r->min || json_integer_value(v) > r->max))
-            return error_set(err, ERANGE, "%s: %s must be between %lld and %lld", what, r->path, (long long)r->min,
-                             (long long)r->max);
+            return error_set(err, ERANGE, "%s: %s must be between %lld and %lld", what, r->path,
+                             (long long)r->min, (long long)r->max);
         if (to)
             *(int64_t *)to = json_integer_value(v);
         return 0;
@@ -136,7 +157,8 @@ static int set_value(struct kubelet_config *c, const struct config_row *r, const
     case CONFIG_NUMBER:
         return json_is_number(v) ? 0 : wrong(what, r->path, "a number", err);
     case CONFIG_REMOVED:
-        log_warn("kubelet", "configuration field was removed upstream and has no effect", "field", r->path, NULL);
+        log_warn("kubelet", "configuration field was removed upstream and has no effect", "field",
+                 r->path, NULL);
         return 0;
     case CONFIG_ANY:
     case CONFIG_OBJECT:
@@ -148,8 +170,8 @@ static int set_value(struct kubelet_config *c, const struct config_row *r, const
 /* Rows without a place of their own that are read by their own code below. */
 static bool acted_upon(const char *path)
 {
-    static const char *const names[] = {"kind", "apiVersion", "systemReserved", "kubeReserved", "registerWithTaints",
-                                        "featureGates"};
+    static const char *const names[] = {"kind",         "apiVersion",         "systemReserved",
+                                        "kubeReserved", "registerWithTaints", "featureGates"};
 
     for (size_t i = 0; i < ARRAY_LEN(names); i++)
         if (streq(path, names[i]))
@@ -158,8 +180,8 @@ static bool acted_upon(const char *path)
 }
 
 /* Names of fields that are of no effect here go to idle. */
-static int read_object(struct kubelet_config *c, const json_t *doc, const char *prefix, const char *what,
-                       struct buf *idle, struct error **err)
+static int read_object(struct kubelet_config *c, const json_t *doc, const char *prefix,
+                       const char *what, struct buf *idle, struct error **err)
 {
     const char *key;
     json_t *v;
@@ -175,7 +197,8 @@ static int read_object(struct kubelet_config *c, const json_t *doc, const char *
         if (json_is_null(v))
             continue;
         if (r->type == CONFIG_OBJECT)
-            e = json_is_object(v) ? read_object(c, v, path, what, idle, err) : wrong(what, path, "a map", err);
+            e = json_is_object(v) ? read_object(c, v, path, what, idle, err)
+                                  : wrong(what, path, "a map", err);
         else
             e = set_value(c, r, v, what, err);
         if (e < 0)
@@ -210,14 +233,16 @@ static void taints(struct kubelet_config *c, const json_t *doc)
         flag_list_fini(&c->taints);
     json_array_foreach(json_object_get(doc, "registerWithTaints"), i, t)
     {
-        cleanup_free char *text = xasprintf("%s=%s:%s", json_text_or(t, "key", ""), json_text_or(t, "value", ""),
-                                            json_text_or(t, "effect", ""));
+        cleanup_free char *text =
+            xasprintf("%s=%s:%s", json_text_or(t, "key", ""), json_text_or(t, "value", ""),
+                      json_text_or(t, "effect", ""));
 
         flag_list_add(&c->taints, text);
     }
 }
 
-/* Before serverTLSBootstrap there was a feature gate that alone turned it on; files of then carry it still. */
+/* Before serverTLSBootstrap there was a feature gate that alone turned it on; files of then carry
+ * it still. */
 static void gates(struct kubelet_config *c, const json_t *doc)
 {
     if (json_is_true(json_at(doc, "featureGates", "RotateKubeletServerCertificate", NULL)) &&
@@ -228,17 +253,22 @@ static void gates(struct kubelet_config *c, const json_t *doc)
 int kubelet_config_check(const struct kubelet_config *c, struct error **err)
 {
     if (!streq(c->authorization_mode, "Webhook") && !streq(c->authorization_mode, "AlwaysAllow"))
-        return error_set(err, EINVAL, "authorization mode \"%s\" is not served: it is Webhook or AlwaysAllow",
+        return error_set(err, EINVAL,
+                         "authorization mode \"%s\" is not served: it is Webhook or AlwaysAllow",
                          strna(c->authorization_mode));
     if (!streq(c->cgroup_driver, "cgroupfs"))
-        return error_set(err, EINVAL, "cgroup driver \"%s\" is not served: it is cgroupfs", strna(c->cgroup_driver));
+        return error_set(err, EINVAL, "cgroup driver \"%s\" is not served: it is cgroupfs",
+                         strna(c->cgroup_driver));
     if (c->image_gc_low_percent >= c->image_gc_high_percent)
-        return error_set(err, EINVAL, "imageGCLowThresholdPercent %lld must be below imageGCHighThresholdPercent %lld",
-                         (long long)c->image_gc_low_percent, (long long)c->image_gc_high_percent);
+        return error_set(
+            err, EINVAL,
+            "imageGCLowThresholdPercent %lld must be below imageGCHighThresholdPercent %lld",
+            (long long)c->image_gc_low_percent, (long long)c->image_gc_high_percent);
     return 0;
 }
 
-int kubelet_config_parse(struct kubelet_config *c, struct str text, const char *what, struct error **err)
+int kubelet_config_parse(struct kubelet_config *c, struct str text, const char *what,
+                         struct error **err)
 {
     cleanup_json json_t *doc = NULL;
     struct buf idle;
@@ -249,11 +279,14 @@ int kubelet_config_parse(struct kubelet_config *c, struct str text, const char *
     if (!json_is_object(doc) || !streq(json_text_or(doc, "kind", ""), "KubeletConfiguration") ||
         !streq(json_text_or(doc, "apiVersion", ""), "kubelet.config.k8s.io/v1beta1"))
         return error_set(err, EINVAL,
-                         "%s: not a KubeletConfiguration of kubelet.config.k8s.io/v1beta1 (set kind and apiVersion)", what);
+                         "%s: not a KubeletConfiguration of kubelet.config.k8s.io/v1beta1 (set "
+                         "kind and apiVersion)",
+                         what);
     buf_init(&idle, CONFIG_MAX);
     r = read_object(c, doc, "", what, &idle, err);
     if (r >= 0 && idle.n)
-        log_warn("kubelet", "fields are accepted and have no effect", "file", what, "fields", idle.p, NULL);
+        log_warn("kubelet", "fields are accepted and have no effect", "file", what, "fields",
+                 idle.p, NULL);
     buf_fini(&idle);
     if (r < 0)
         return r;

@@ -11,10 +11,13 @@ TEST(walkthrough_file)
 {
     static const char text[] =
         "{\"kind\": \"KubeletConfiguration\", \"apiVersion\": \"kubelet.config.k8s.io/v1beta1\","
-        "\"authorization\": {\"mode\": \"AlwaysAllow\", \"webhook\": {\"cacheAuthorizedTTL\": \"5m0s\","
+        "\"authorization\": {\"mode\": \"AlwaysAllow\", \"webhook\": {\"cacheAuthorizedTTL\": "
+        "\"5m0s\","
         "\"cacheUnauthorizedTTL\": \"30s\"}}, \"address\": \"10.64.3.1\", \"readOnlyPort\": 10255,"
-        "\"cgroupDriver\": \"cgroupfs\", \"hairpinMode\": \"promiscuous-bridge\", \"serializeImagePulls\": false,"
-        "\"featureGates\": {\"RotateKubeletClientCertificate\": true, \"RotateKubeletServerCertificate\": true},"
+        "\"cgroupDriver\": \"cgroupfs\", \"hairpinMode\": \"promiscuous-bridge\", "
+        "\"serializeImagePulls\": false,"
+        "\"featureGates\": {\"RotateKubeletClientCertificate\": true, "
+        "\"RotateKubeletServerCertificate\": true},"
         "\"clusterDomain\": \"cluster.local.\", \"clusterDNS\": [\"10.254.0.2\"]}";
     struct kubelet_config c;
     struct error *err = NULL;
@@ -33,9 +36,15 @@ TEST(walkthrough_file)
 
 TEST(walkthrough_flags)
 {
-    char *argv[] = {"kubelet", "--hostname-override=kube-node1", "--pod-infra-container-image=registry.access.redhat.com/x:latest",
-                    "--bootstrap-kubeconfig=/etc/kubernetes/bootstrap.kubeconfig", "--kubeconfig=/etc/kubernetes/kubelet.kubeconfig",
-                    "--cert-dir=/etc/kubernetes/ssl", "--allow-privileged=true", "--logtostderr=true", "--v=2"};
+    char *argv[] = {"kubelet",
+                    "--hostname-override=kube-node1",
+                    "--pod-infra-container-image=registry.access.redhat.com/x:latest",
+                    "--bootstrap-kubeconfig=/etc/kubernetes/bootstrap.kubeconfig",
+                    "--kubeconfig=/etc/kubernetes/kubelet.kubeconfig",
+                    "--cert-dir=/etc/kubernetes/ssl",
+                    "--allow-privileged=true",
+                    "--logtostderr=true",
+                    "--v=2"};
     struct kubelet_config c;
     struct error *err = NULL;
 
@@ -85,7 +94,10 @@ TEST(configz_parses_again)
     buf_init(&b, 1 << 20);
     kubelet_config_json(&c, &b);
     buf_init(&text, 1 << 20);
-    (void)buf_printf(&text, "{\"kind\":\"KubeletConfiguration\",\"apiVersion\":\"kubelet.config.k8s.io/v1beta1\",%s", b.p + 1);
+    (void)buf_printf(
+        &text,
+        "{\"kind\":\"KubeletConfiguration\",\"apiVersion\":\"kubelet.config.k8s.io/v1beta1\",%s",
+        b.p + 1);
     kubelet_config_init(&d);
     assert_int_equal(kubelet_config_parse(&d, buf_str(&text), "configz", NULL), 0);
     assert_int_equal(d.max_pods, 42);
@@ -98,11 +110,17 @@ TEST(configz_parses_again)
 TEST(flags_over_the_file)
 {
     char path[] = "/tmp/skiff-config-test.XXXXXX";
-    static const char text[] = HEAD "clusterDNS: [10.0.0.2]\naddress: 192.0.2.7\nreadOnlyPort: 10255\nmaxPods: 20\n"
-                                    "systemReserved: {cpu: 100m, memory: 1Gi}\nkubeReserved: {cpu: 200m}\n"
-                                    "registerWithTaints: [{key: a, value: b, effect: NoSchedule}]\n";
-    char *argv[] = {"kubelet", NULL, "--cluster-dns=10.9.9.9", "--address=192.0.2.8", "--system-reserved=cpu=50m",
-                    "--kube-reserved=cpu=70m", "--register-schedulable=false"};
+    static const char text[] =
+        HEAD "clusterDNS: [10.0.0.2]\naddress: 192.0.2.7\nreadOnlyPort: 10255\nmaxPods: 20\n"
+             "systemReserved: {cpu: 100m, memory: 1Gi}\nkubeReserved: {cpu: 200m}\n"
+             "registerWithTaints: [{key: a, value: b, effect: NoSchedule}]\n";
+    char *argv[] = {"kubelet",
+                    NULL,
+                    "--cluster-dns=10.9.9.9",
+                    "--address=192.0.2.8",
+                    "--system-reserved=cpu=50m",
+                    "--kube-reserved=cpu=70m",
+                    "--register-schedulable=false"};
     struct kubelet_config c;
     struct error *err = NULL;
     int fd = mkstemp(path);

@@ -1,4 +1,5 @@
-/* What the engine is told about one container: image, command, environment, mounts, resources, labels. */
+/* What the engine is told about one container: image, command, environment, mounts, resources,
+ * labels. */
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/quantity.h"
@@ -13,8 +14,8 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
-static void add_mount(struct arena *a, Runtime__V1__ContainerConfig *x, const char *host, const char *inside, bool read_only,
-                      const char *propagation)
+static void add_mount(struct arena *a, Runtime__V1__ContainerConfig *x, const char *host,
+                      const char *inside, bool read_only, const char *propagation)
 {
     Runtime__V1__Mount *m = object_new(a, &runtime__v1__mount__descriptor);
 
@@ -38,17 +39,21 @@ static void own_hosts(struct pod *p, const char *ip, struct arena *a, struct buf
 
     while (domain.n && domain.p[domain.n - 1] == '.')
         domain.n--;
-    (void)buf_add_z(b, "# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
-                       "fe00::0\tip6-localnet\nfe00::0\tip6-mcastprefix\nfe00::1\tip6-allnodes\nfe00::2\tip6-allrouters\n");
+    (void)buf_add_z(b, "# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n::1\tlocalhost "
+                       "ip6-localhost ip6-loopback\n"
+                       "fe00::0\tip6-localnet\nfe00::0\tip6-mcastprefix\nfe00::1\tip6-"
+                       "allnodes\nfe00::2\tip6-allrouters\n");
     if (!*ip)
         return;
     if (s->subdomain && *s->subdomain)
-        (void)buf_printf(b, "%s\t%s.%s.%s.svc.%.*s\t%s\n", ip, host, s->subdomain, p->ns, STR_FMT(domain), host);
+        (void)buf_printf(b, "%s\t%s.%s.%s.svc.%.*s\t%s\n", ip, host, s->subdomain, p->ns,
+                         STR_FMT(domain), host);
     else
         (void)buf_printf(b, "%s\t%s\n", ip, host);
 }
 
-static int hosts_file(struct arena *a, struct pod *p, const char *ip, char **ret, struct error **err)
+static int hosts_file(struct arena *a, struct pod *p, const char *ip, char **ret,
+                      struct error **err)
 {
     cleanup_free char *dir = pod_dir(p);
     const K8s__PodSpec *s = p->api->spec;
@@ -79,8 +84,8 @@ static int hosts_file(struct arena *a, struct pod *p, const char *ip, char **ret
 
 /* ---- mounts ---- */
 
-static int add_volume_mounts(struct arena *a, struct container *c, struct env *e, Runtime__V1__ContainerConfig *x,
-                             struct error **err)
+static int add_volume_mounts(struct arena *a, struct container *c, struct env *e,
+                             Runtime__V1__ContainerConfig *x, struct error **err)
 {
     for (size_t i = 0; i < c->spec->n_volumemounts; i++) {
         const K8s__VolumeMount *m = c->spec->volumemounts[i];
@@ -110,7 +115,8 @@ static bool mounts_path(const struct container *c, const char *path)
     return false;
 }
 
-static int add_termination_log(struct arena *a, struct container *c, Runtime__V1__ContainerConfig *x, struct error **err)
+static int add_termination_log(struct arena *a, struct container *c,
+                               Runtime__V1__ContainerConfig *x, struct error **err)
 {
     const char *inside = c->spec->terminationmessagepath && *c->spec->terminationmessagepath
                              ? c->spec->terminationmessagepath
@@ -138,7 +144,8 @@ static int add_termination_log(struct arena *a, struct container *c, Runtime__V1
 
 static Runtime__V1__LinuxContainerResources *resources(struct arena *a, struct container *c)
 {
-    Runtime__V1__LinuxContainerResources *x = object_new(a, &runtime__v1__linux_container_resources__descriptor);
+    Runtime__V1__LinuxContainerResources *x =
+        object_new(a, &runtime__v1__linux_container_resources__descriptor);
     const struct kubelet_config *cfg = c->pod->k->cfg;
     struct amounts q = container_requests(c->spec), l = container_limits(c->spec);
     int64_t period = cfg->cpu_cfs_period_ns / 1000;
@@ -149,7 +156,8 @@ static Runtime__V1__LinuxContainerResources *resources(struct arena *a, struct c
         x->cpu_quota = cpu_quota_us(l.cpu_milli, x->cpu_period);
     }
     x->memory_limit_in_bytes = l.memory > 0 ? l.memory : 0;
-    x->oom_score_adj = oom_score_adjust(c->pod->api->spec, c->spec, pod_is_static(c->pod), node_memory_bytes());
+    x->oom_score_adj =
+        oom_score_adjust(c->pod->api->spec, c->spec, pod_is_static(c->pod), node_memory_bytes());
     for (size_t i = 0; c->spec->resources && i < c->spec->resources->n_limits; i++) {
         const K8s__QuantityPair *lim = c->spec->resources->limits[i];
 
@@ -157,7 +165,8 @@ static Runtime__V1__LinuxContainerResources *resources(struct arena *a, struct c
             Runtime__V1__HugepageLimit *h = object_new(a, &runtime__v1__hugepage_limit__descriptor);
             size_t n = strlen(lim->key + 10);
 
-            h->page_size = arena_printf(a, "%.*sB", (int)(n && lim->key[10 + n - 1] == 'i' ? n - 1 : n), lim->key + 10);
+            h->page_size = arena_printf(
+                a, "%.*sB", (int)(n && lim->key[10 + n - 1] == 'i' ? n - 1 : n), lim->key + 10);
             h->limit = (uint64_t)quantity_value_or(lim->value ? lim->value->string : NULL, 0);
             object_append(a, &x->hugepage_limits, &x->n_hugepage_limits, h);
         }
@@ -165,28 +174,35 @@ static Runtime__V1__LinuxContainerResources *resources(struct arena *a, struct c
     return x;
 }
 
-static void add_labels(struct arena *a, struct container *c, uint32_t attempt, Runtime__V1__ContainerConfig *x)
+static void add_labels(struct arena *a, struct container *c, uint32_t attempt,
+                       Runtime__V1__ContainerConfig *x)
 {
     const ProtobufCMessageDescriptor *l = &runtime__v1__container_config__labels_entry__descriptor;
-    const ProtobufCMessageDescriptor *n = &runtime__v1__container_config__annotations_entry__descriptor;
+    const ProtobufCMessageDescriptor *n =
+        &runtime__v1__container_config__annotations_entry__descriptor;
     struct pod *p = c->pod;
     const char *path = c->spec->terminationmessagepath, *policy = c->spec->terminationmessagepolicy;
-    int64_t grace = p->api->spec->has_terminationgraceperiodseconds ? p->api->spec->terminationgraceperiodseconds : 30;
+    int64_t grace = p->api->spec->has_terminationgraceperiodseconds
+                        ? p->api->spec->terminationgraceperiodseconds
+                        : 30;
 
     cri_entry_add(a, &x->labels, &x->n_labels, l, LABEL_CONTAINER_NAME, c->spec->name);
     cri_entry_add(a, &x->labels, &x->n_labels, l, LABEL_POD_NAME, p->name);
     cri_entry_add(a, &x->labels, &x->n_labels, l, LABEL_POD_NAMESPACE, p->ns);
     cri_entry_add(a, &x->labels, &x->n_labels, l, LABEL_POD_UID, p->uid);
     cri_entry_add(a, &x->annotations, &x->n_annotations, n, ANNOTATION_HASH, c->hash);
-    cri_entry_add(a, &x->annotations, &x->n_annotations, n, ANNOTATION_RESTART_COUNT, arena_printf(a, "%u", attempt));
+    cri_entry_add(a, &x->annotations, &x->n_annotations, n, ANNOTATION_RESTART_COUNT,
+                  arena_printf(a, "%u", attempt));
     cri_entry_add(a, &x->annotations, &x->n_annotations, n, ANNOTATION_TERMINATION_PATH,
                   path && *path ? path : "/dev/termination-log");
     cri_entry_add(a, &x->annotations, &x->n_annotations, n, ANNOTATION_TERMINATION_POLICY,
                   policy && *policy ? policy : "File");
-    cri_entry_add(a, &x->annotations, &x->n_annotations, n, ANNOTATION_GRACE, arena_printf(a, "%lld", (long long)grace));
+    cri_entry_add(a, &x->annotations, &x->n_annotations, n, ANNOTATION_GRACE,
+                  arena_printf(a, "%lld", (long long)grace));
 }
 
-static void add_words(struct arena *a, char **from, size_t n, struct env *e, char ***to, size_t *to_n)
+static void add_words(struct arena *a, char **from, size_t n, struct env *e, char ***to,
+                      size_t *to_n)
 {
     for (size_t i = 0; i < n; i++)
         object_append(a, to, to_n, env_expand(a, from[i], env_lookup, e));

@@ -83,8 +83,8 @@ static bool decide_one(const struct pod_view *v, size_t i, struct decision *d)
     return true;
 }
 
-/* Nothing will ever run again: every main container ended and policy leaves it so, or an init container failed
- * for good. */
+/* Nothing will ever run again: every main container ended and policy leaves it so, or an init
+ * container failed for good. */
 static bool finished(const struct pod_view *v)
 {
     bool ended = true;
@@ -92,7 +92,8 @@ static bool finished(const struct pod_view *v)
     for (size_t i = 0; i < v->n; i++) {
         const struct container_view *c = &v->c[i];
 
-        if (c->kind == VIEW_INIT && c->state == VIEW_EXITED && c->exit_code != 0 && !view_restarts(v, c))
+        if (c->kind == VIEW_INIT && c->state == VIEW_EXITED && c->exit_code != 0 &&
+            !view_restarts(v, c))
             return true;
         if (c->kind == VIEW_MAIN && (c->state != VIEW_EXITED || view_restarts(v, c)))
             ended = false;
@@ -153,7 +154,8 @@ struct decision decide(const struct pod_view *v)
 
 /* ---- back-off ---- */
 
-int64_t crash_due_ns(const struct crash_backoff *b, int64_t finished_ns, int64_t now_ns, int64_t max_ns)
+int64_t crash_due_ns(const struct crash_backoff *b, int64_t finished_ns, int64_t now_ns,
+                     int64_t max_ns)
 {
     if (!b->delay_ns || finished_ns - b->updated_ns > 2 * max_ns)
         return -1;

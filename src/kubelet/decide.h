@@ -2,8 +2,9 @@
  * What a pod that should run needs next. Pure: a view of the pod in, one step out.
  *
  *   no usable sandbox: stop what is left of the old one, make a new one
- *   init containers one after another, sidecars as soon as they have started, then all main containers
- *   what exited restarts by policy after its back-off; what is unhealthy or changed is killed first
+ *   init containers one after another, sidecars as soon as they have started, then all main
+ * containers what exited restarts by policy after its back-off; what is unhealthy or changed is
+ * killed first
  */
 #pragma once
 #include <stdbool.h>
@@ -17,9 +18,9 @@ struct container_view { /* one container of the spec */
     enum view_state state; /* of the newest run, in whatever sandbox */
     bool in_sandbox;       /* that run belongs to the newest sandbox */
     int exit_code;
-    bool started;        /* startup probe passed or there is none */
-    bool unhealthy;      /* liveness or startup probe failed for good */
-    bool changed;        /* definition differs from what runs */
+    bool started;   /* startup probe passed or there is none */
+    bool unhealthy; /* liveness or startup probe failed for good */
+    bool changed;   /* definition differs from what runs */
     bool being_killed;
     int64_t not_before_ns; /* restart or retry back-off; 0 none */
 };
@@ -32,7 +33,14 @@ struct pod_view {
     const struct container_view *c;
     size_t n;
 };
-enum step { STEP_NONE, STEP_FINISHED, STEP_SANDBOX_CREATE, STEP_SANDBOX_STOP, STEP_START, STEP_KILL };
+enum step {
+    STEP_NONE,
+    STEP_FINISHED,
+    STEP_SANDBOX_CREATE,
+    STEP_SANDBOX_STOP,
+    STEP_START,
+    STEP_KILL
+};
 struct decision {
     enum step step;
     size_t i;        /* container of STEP_START, STEP_KILL */
@@ -44,8 +52,10 @@ bool view_restarts(const struct pod_view *v, const struct container_view *c);
 /* All init containers have done their part in this sandbox. */
 bool view_initialized(const struct pod_view *v);
 
-/* Crash back-off. Is a restart of what ended at finished_ns due at now? Negative: yes; else wall time when it is. */
+/* Crash back-off. Is a restart of what ended at finished_ns due at now? Negative: yes; else wall
+ * time when it is. */
 struct crash_backoff;
-int64_t crash_due_ns(const struct crash_backoff *b, int64_t finished_ns, int64_t now_ns, int64_t max_ns);
+int64_t crash_due_ns(const struct crash_backoff *b, int64_t finished_ns, int64_t now_ns,
+                     int64_t max_ns);
 /* It is being restarted now: the next wait grows. */
 void crash_next(struct crash_backoff *b, int64_t now_ns, int64_t max_ns);

@@ -5,7 +5,8 @@
 #define N(v) (sizeof(v) / sizeof((v)[0]))
 static struct pod_view view(const struct container_view *c, size_t n, bool sandbox)
 {
-    return (struct pod_view){.has_sandbox = sandbox, .sandbox_ready = sandbox, .now_ns = 1000, .c = c, .n = n};
+    return (struct pod_view){
+        .has_sandbox = sandbox, .sandbox_ready = sandbox, .now_ns = 1000, .c = c, .n = n};
 }
 static void expect(const struct pod_view *v, enum step step, size_t i)
 {
@@ -33,7 +34,8 @@ TEST(init_containers_go_one_by_one)
     struct pod_view v = view(c, N(c), true);
 
     expect(&v, STEP_START, 0);
-    c[0] = (struct container_view){.kind = VIEW_INIT, .state = VIEW_RUNNING, .in_sandbox = true, .started = true};
+    c[0] = (struct container_view){
+        .kind = VIEW_INIT, .state = VIEW_RUNNING, .in_sandbox = true, .started = true};
     expect(&v, STEP_NONE, 0);
     c[0].state = VIEW_EXITED;
     expect(&v, STEP_START, 1);
@@ -48,13 +50,15 @@ TEST(init_containers_go_one_by_one)
 
 TEST(sidecar_holds_the_next_until_started)
 {
-    struct container_view c[] = {{.kind = VIEW_SIDECAR, .state = VIEW_RUNNING, .in_sandbox = true}, {.kind = VIEW_MAIN}};
+    struct container_view c[] = {{.kind = VIEW_SIDECAR, .state = VIEW_RUNNING, .in_sandbox = true},
+                                 {.kind = VIEW_MAIN}};
     struct pod_view v = view(c, N(c), true);
 
     expect(&v, STEP_NONE, 0);
     c[0].started = true;
     expect(&v, STEP_START, 1);
-    c[1] = (struct container_view){.kind = VIEW_MAIN, .state = VIEW_RUNNING, .in_sandbox = true, .started = true};
+    c[1] = (struct container_view){
+        .kind = VIEW_MAIN, .state = VIEW_RUNNING, .in_sandbox = true, .started = true};
     c[0].state = VIEW_EXITED;
     expect(&v, STEP_START, 0); /* restarts while the pod runs */
 }
@@ -66,12 +70,14 @@ TEST(exits_follow_the_policy)
         int code;
         enum step want;
     } t[] = {
-        {VIEW_ALWAYS, 0, STEP_START},        {VIEW_ALWAYS, 1, STEP_START},    {VIEW_ON_FAILURE, 0, STEP_FINISHED},
-        {VIEW_ON_FAILURE, 1, STEP_START},    {VIEW_NEVER, 0, STEP_FINISHED},  {VIEW_NEVER, 1, STEP_FINISHED},
+        {VIEW_ALWAYS, 0, STEP_START},        {VIEW_ALWAYS, 1, STEP_START},
+        {VIEW_ON_FAILURE, 0, STEP_FINISHED}, {VIEW_ON_FAILURE, 1, STEP_START},
+        {VIEW_NEVER, 0, STEP_FINISHED},      {VIEW_NEVER, 1, STEP_FINISHED},
     };
 
     for (size_t i = 0; i < N(t); i++) {
-        struct container_view c[] = {{.kind = VIEW_MAIN, .state = VIEW_EXITED, .in_sandbox = true, .exit_code = t[i].code}};
+        struct container_view c[] = {
+            {.kind = VIEW_MAIN, .state = VIEW_EXITED, .in_sandbox = true, .exit_code = t[i].code}};
         struct pod_view v = view(c, 1, true);
 
         v.policy = t[i].policy;
@@ -84,13 +90,18 @@ TEST(exits_follow_the_policy)
 
 TEST(unhealthy_and_changed_are_killed_once)
 {
-    struct container_view c[] = {{.kind = VIEW_MAIN, .state = VIEW_RUNNING, .in_sandbox = true, .started = true, .unhealthy = true}};
+    struct container_view c[] = {{.kind = VIEW_MAIN,
+                                  .state = VIEW_RUNNING,
+                                  .in_sandbox = true,
+                                  .started = true,
+                                  .unhealthy = true}};
     struct pod_view v = view(c, 1, true);
 
     expect(&v, STEP_KILL, 0);
     c[0].being_killed = true;
     expect(&v, STEP_NONE, 0);
-    c[0] = (struct container_view){.kind = VIEW_MAIN, .state = VIEW_RUNNING, .in_sandbox = true, .changed = true};
+    c[0] = (struct container_view){
+        .kind = VIEW_MAIN, .state = VIEW_RUNNING, .in_sandbox = true, .changed = true};
     expect(&v, STEP_KILL, 0);
 }
 
@@ -111,7 +122,8 @@ TEST(dead_sandbox_is_cleared_before_a_new_one)
 
 TEST(new_sandbox_runs_init_again)
 {
-    struct container_view c[] = {{.kind = VIEW_INIT, .state = VIEW_EXITED}, {.kind = VIEW_MAIN, .state = VIEW_EXITED}};
+    struct container_view c[] = {{.kind = VIEW_INIT, .state = VIEW_EXITED},
+                                 {.kind = VIEW_MAIN, .state = VIEW_EXITED}};
     struct pod_view v = view(c, 2, true);
 
     expect(&v, STEP_START, 0);

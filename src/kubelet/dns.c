@@ -80,7 +80,8 @@ static void cluster_dns(struct arena *a, struct pod *p, Runtime__V1__DNSConfig *
     for (size_t i = 0; i < p->k->cfg->cluster_dns.n; i++)
         add(a, &d->servers, &d->n_servers, str_of(p->k->cfg->cluster_dns.v[i]));
     if (domain.n) {
-        add(a, &d->searches, &d->n_searches, str_of(arena_printf(a, "%s.svc.%.*s", p->ns, STR_FMT(domain))));
+        add(a, &d->searches, &d->n_searches,
+            str_of(arena_printf(a, "%s.svc.%.*s", p->ns, STR_FMT(domain))));
         add(a, &d->searches, &d->n_searches, str_of(arena_printf(a, "svc.%.*s", STR_FMT(domain))));
         add(a, &d->searches, &d->n_searches, domain);
     }
@@ -100,13 +101,16 @@ static void own_dns(struct arena *a, const K8s__PodDNSConfig *c, Runtime__V1__DN
         size_t n = strlen(strna(o->name));
 
         for (size_t k = 0; k < d->n_options; k++) /* theirs replaces ours of the same name */
-            if (strncmp(d->options[k], strna(o->name), n) == 0 && (d->options[k][n] == ':' || !d->options[k][n])) {
-                memmove(&d->options[k], &d->options[k + 1], (d->n_options - k - 1) * sizeof(char *));
+            if (strncmp(d->options[k], strna(o->name), n) == 0 &&
+                (d->options[k][n] == ':' || !d->options[k][n])) {
+                memmove(&d->options[k], &d->options[k + 1],
+                        (d->n_options - k - 1) * sizeof(char *));
                 d->n_options--;
                 break;
             }
         object_append(a, &d->options, &d->n_options,
-                      o->value && *o->value ? arena_printf(a, "%s:%s", o->name, o->value) : arena_strdup(a, strna(o->name)));
+                      o->value && *o->value ? arena_printf(a, "%s:%s", o->name, o->value)
+                                            : arena_strdup(a, strna(o->name)));
     }
 }
 

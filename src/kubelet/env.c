@@ -4,7 +4,8 @@
 #include <ctype.h>
 #include <errno.h>
 
-char *env_expand(struct arena *a, const char *text, const char *(*lookup)(const char *name, void *arg), void *arg)
+char *env_expand(struct arena *a, const char *text,
+                 const char *(*lookup)(const char *name, void *arg), void *arg)
 {
     struct buf b;
     char *out;
@@ -51,7 +52,8 @@ static Runtime__V1__KeyValue *find(Runtime__V1__KeyValue **v, size_t n, const ch
     return NULL;
 }
 
-static void put(struct arena *a, Runtime__V1__KeyValue ***v, size_t *n, const char *name, const void *p, size_t len)
+static void put(struct arena *a, Runtime__V1__KeyValue ***v, size_t *n, const char *name,
+                const void *p, size_t len)
 {
     Runtime__V1__KeyValue *kv = find(*v, *n, name);
 
@@ -84,7 +86,8 @@ const char *env_lookup(const char *name, void *arg)
     return kv ? (const char *)kv->value.data : NULL;
 }
 
-static int missing(enum ref_state st, const char *kind, const char *name, const char *why, struct error **err)
+static int missing(enum ref_state st, const char *kind, const char *name, const char *why,
+                   struct error **err)
 {
     if (st == REF_PENDING)
         return error_set(err, EAGAIN, "%s \"%s\" is being fetched", kind, name);
@@ -93,11 +96,13 @@ static int missing(enum ref_state st, const char *kind, const char *name, const 
     return error_set(err, EIO, "%s", strna(why));
 }
 
-static int from_config_map(struct env *e, struct container *c, const K8s__EnvFromSource *s, struct error **err)
+static int from_config_map(struct env *e, struct container *c, const K8s__EnvFromSource *s,
+                           struct error **err)
 {
     K8s__ConfigMap *m;
     const char *why = NULL;
-    const char *name = s->configmapref->localobjectreference ? s->configmapref->localobjectreference->name : NULL;
+    const char *name =
+        s->configmapref->localobjectreference ? s->configmapref->localobjectreference->name : NULL;
     enum ref_state st = refs_config_map(c->pod, strna(name), &m, &why);
 
     if (st == REF_MISSING && s->configmapref->optional)
@@ -113,11 +118,13 @@ static int from_config_map(struct env *e, struct container *c, const K8s__EnvFro
     return 0;
 }
 
-static int from_secret(struct env *e, struct container *c, const K8s__EnvFromSource *s, struct error **err)
+static int from_secret(struct env *e, struct container *c, const K8s__EnvFromSource *s,
+                       struct error **err)
 {
     K8s__Secret *m;
     const char *why = NULL;
-    const char *name = s->secretref->localobjectreference ? s->secretref->localobjectreference->name : NULL;
+    const char *name =
+        s->secretref->localobjectreference ? s->secretref->localobjectreference->name : NULL;
     enum ref_state st = refs_secret(c->pod, strna(name), &m, &why);
 
     if (st == REF_MISSING && s->secretref->optional)
@@ -133,18 +140,20 @@ static int from_secret(struct env *e, struct container *c, const K8s__EnvFromSou
     return 0;
 }
 
-static int key_missing(bool optional, const char *kind, const char *ns, const char *name, const char *key, struct error **err)
+static int key_missing(bool optional, const char *kind, const char *ns, const char *name,
+                       const char *key, struct error **err)
 {
     if (optional)
         return 0;
     return error_set(err, ENOENT, "couldn't find key %s in %s %s/%s", key, kind, ns, name);
 }
 
-static int key_of_config_map(struct env *e, struct container *c, const char *var, const K8s__ConfigMapKeySelector *s,
-                             struct error **err)
+static int key_of_config_map(struct env *e, struct container *c, const char *var,
+                             const K8s__ConfigMapKeySelector *s, struct error **err)
 {
     K8s__ConfigMap *m;
-    const char *why = NULL, *name = s->localobjectreference ? strna(s->localobjectreference->name) : "";
+    const char *why = NULL,
+               *name = s->localobjectreference ? strna(s->localobjectreference->name) : "";
     enum ref_state st = refs_config_map(c->pod, name, &m, &why);
     const char *v;
 
@@ -159,11 +168,12 @@ static int key_of_config_map(struct env *e, struct container *c, const char *var
     return 0;
 }
 
-static int key_of_secret(struct env *e, struct container *c, const char *var, const K8s__SecretKeySelector *s,
-                         struct error **err)
+static int key_of_secret(struct env *e, struct container *c, const char *var,
+                         const K8s__SecretKeySelector *s, struct error **err)
 {
     K8s__Secret *m;
-    const char *why = NULL, *name = s->localobjectreference ? strna(s->localobjectreference->name) : "";
+    const char *why = NULL,
+               *name = s->localobjectreference ? strna(s->localobjectreference->name) : "";
     enum ref_state st = refs_secret(c->pod, name, &m, &why);
 
     if (st == REF_MISSING && s->optional)
@@ -178,7 +188,8 @@ static int key_of_secret(struct env *e, struct container *c, const char *var, co
     return key_missing(s->optional, "Secret", c->pod->ns, name, strna(s->key), err);
 }
 
-static int env_one(struct env *e, struct container *c, const K8s__EnvVar *v, const char *ip, struct error **err)
+static int env_one(struct env *e, struct container *c, const K8s__EnvVar *v, const char *ip,
+                   struct error **err)
 {
     char *text = NULL;
     int r = 0;
@@ -192,7 +203,8 @@ static int env_one(struct env *e, struct container *c, const K8s__EnvVar *v, con
     if (v->valuefrom->secretkeyref)
         return key_of_secret(e, c, v->name, v->valuefrom->secretkeyref, err);
     if (v->valuefrom->fieldref)
-        r = field_value(e->a, c->pod, strna(v->valuefrom->fieldref->fieldpath), false, ip, &text, err);
+        r = field_value(e->a, c->pod, strna(v->valuefrom->fieldref->fieldpath), false, ip, &text,
+                        err);
     else if (v->valuefrom->resourcefieldref)
         r = resource_value(e->a, c->pod, c, v->valuefrom->resourcefieldref, &text, err);
     if (r < 0)
@@ -201,7 +213,8 @@ static int env_one(struct env *e, struct container *c, const K8s__EnvVar *v, con
     return 0;
 }
 
-int env_build(struct arena *a, struct container *c, const char *sandbox_ip, struct env *e, struct error **err)
+int env_build(struct arena *a, struct container *c, const char *sandbox_ip, struct env *e,
+              struct error **err)
 {
     K8s__Container *s = c->spec;
     const K8s__PodSpec *ps = c->pod->api->spec;
@@ -210,8 +223,10 @@ int env_build(struct arena *a, struct container *c, const char *sandbox_ip, stru
 
     *e = (struct env){.a = a};
     /* a static pod may be what the API server runs in: it does not wait */
-    if (c->pod->k->services && !service_env_add(c->pod->k, c->pod->ns, links, e) && !pod_is_static(c->pod))
-        return error_set(err, EAGAIN, "services have not yet been read at least once, cannot construct envs");
+    if (c->pod->k->services && !service_env_add(c->pod->k, c->pod->ns, links, e) &&
+        !pod_is_static(c->pod))
+        return error_set(err, EAGAIN,
+                         "services have not yet been read at least once, cannot construct envs");
     for (size_t i = 0; i < s->n_envfrom && r >= 0; i++) {
         if (s->envfrom[i]->configmapref)
             r = from_config_map(e, c, s->envfrom[i], err);

@@ -2,7 +2,8 @@
 #pragma once
 #include "kubelet/pod.h"
 /* Replaces $(NAME) by lookup's answer, $$ by $; what is not known stays. Pure. */
-char *env_expand(struct arena *a, const char *text, const char *(*lookup)(const char *name, void *arg), void *arg);
+char *env_expand(struct arena *a, const char *text,
+                 const char *(*lookup)(const char *name, void *arg), void *arg);
 struct env {
     struct arena *a;
     Runtime__V1__KeyValue **v;
@@ -12,7 +13,8 @@ struct env {
         size_t n;
     } services;
 };
-int env_build(struct arena *a, struct container *c, const char *sandbox_ip, struct env *ret, struct error **err);
+int env_build(struct arena *a, struct container *c, const char *sandbox_ip, struct env *ret,
+              struct error **err);
 const char *env_lookup(const char *name, void *env); /* for env_expand; NULL when unknown */
 bool env_name_valid(const char *name);
 

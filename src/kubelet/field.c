@@ -20,7 +20,8 @@ static bool subscript(const char *path, const char *what, struct str *ret)
 {
     size_t n = strlen(path), w = strlen(what);
 
-    if (!strstarts(path, what) || n < w + 4 || path[w] != '[' || path[w + 1] != '\'' || !strends(path, "']"))
+    if (!strstarts(path, what) || n < w + 4 || path[w] != '[' || path[w + 1] != '\'' ||
+        !strends(path, "']"))
         return false;
     *ret = (struct str){path + w + 2, n - w - 4};
     return true;
@@ -57,8 +58,8 @@ static char *pair(struct arena *a, K8s__StringPair *const *v, size_t n, struct s
     return arena_strdup(a, "");
 }
 
-int field_value(struct arena *a, struct pod *p, const char *path, bool in_volume, const char *sandbox_ip, char **ret,
-                struct error **err)
+int field_value(struct arena *a, struct pod *p, const char *path, bool in_volume,
+                const char *sandbox_ip, char **ret, struct error **err)
 {
     K8s__ObjectMeta *m = p->api->metadata;
     const char *sa = p->api->spec->serviceaccountname;
@@ -102,16 +103,17 @@ int field_value(struct arena *a, struct pod *p, const char *path, bool in_volume
     return error_set(err, EINVAL, "unsupported fieldPath: %s", path);
 }
 
-int resource_value(struct arena *a, struct pod *p, const struct container *c, const K8s__ResourceFieldSelector *s,
-                   char **ret, struct error **err)
+int resource_value(struct arena *a, struct pod *p, const struct container *c,
+                   const K8s__ResourceFieldSelector *s, char **ret, struct error **err)
 {
-    const struct container *of = s->containername && *s->containername ? pod_container(p, s->containername) : c;
+    const struct container *of =
+        s->containername && *s->containername ? pod_container(p, s->containername) : c;
     int64_t v;
 
     if (!of)
         return error_set(err, ENOENT, "container %s not found", strna(s->containername));
-    if (resource_field(of->spec, strna(s->resource), s->divisor ? s->divisor->string : NULL, node_cpu_milli(),
-                       node_memory_bytes(), &v) < 0)
+    if (resource_field(of->spec, strna(s->resource), s->divisor ? s->divisor->string : NULL,
+                       node_cpu_milli(), node_memory_bytes(), &v) < 0)
         return error_set(err, EINVAL, "unsupported container resource : %s", strna(s->resource));
     *ret = arena_printf(a, "%" PRId64, v);
     return 0;

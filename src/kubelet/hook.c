@@ -54,9 +54,13 @@ static void on_exec(int code, const char *message, const ProtobufCMessage *reply
     if (!e)
         end_soon(h, xasprintf("rpc error: code = %s desc = %s", grpc_code_name(code), message), 0);
     else if (e->exit_code)
-        end_soon(h, xasprintf("command exited with %d: %.*s%.*s", e->exit_code, (int)(e->stdout.len < 512 ? e->stdout.len : 512),
-                              (const char *)e->stdout.data, (int)(e->stderr.len < 512 ? e->stderr.len : 512),
-                              (const char *)e->stderr.data), 0);
+        end_soon(h,
+                 xasprintf("command exited with %d: %.*s%.*s", e->exit_code,
+                           (int)(e->stdout.len < 512 ? e->stdout.len : 512),
+                           (const char *)e->stdout.data,
+                           (int)(e->stderr.len < 512 ? e->stderr.len : 512),
+                           (const char *)e->stderr.data),
+                 0);
     else
         end_soon(h, NULL, 0);
 }
@@ -92,10 +96,15 @@ static void start_http(struct hook *h, const K8s__HTTPGetAction *g)
     cleanup_error struct error *err = NULL;
     const char *host = g->host && *g->host ? g->host : pod_ip(h->c->pod);
     int port = container_port(h->c, g->port);
-    cleanup_free char *url = xasprintf("%s://%s:%d", streq(g->scheme, "HTTPS") ? "https" : "http", host, port);
-    struct http_client_config cfg = {.base_url = url, .user_agent = "kube-lifecycle/1.36", .connect_timeout_ms = 10000};
-    struct http_call_spec spec = {.path = g->path && *g->path ? g->path : "/", .collect_max = 64 * 1024,
-                                  .timeout_ms = 60000, .on_done = on_http, .arg = h};
+    cleanup_free char *url =
+        xasprintf("%s://%s:%d", streq(g->scheme, "HTTPS") ? "https" : "http", host, port);
+    struct http_client_config cfg = {
+        .base_url = url, .user_agent = "kube-lifecycle/1.36", .connect_timeout_ms = 10000};
+    struct http_call_spec spec = {.path = g->path && *g->path ? g->path : "/",
+                                  .collect_max = 64 * 1024,
+                                  .timeout_ms = 60000,
+                                  .on_done = on_http,
+                                  .arg = h};
     struct tls_client_config tc = {.insecure = true};
     int r = 0;
 
@@ -114,8 +123,8 @@ static void start_http(struct hook *h, const K8s__HTTPGetAction *g)
         end_soon(h, xstrdup(error_message(err)), 0);
 }
 
-struct hook *hook_start(struct container *c, const char *container_id, const K8s__LifecycleHandler *a,
-                        hook_done_fn done, void *arg)
+struct hook *hook_start(struct container *c, const char *container_id,
+                        const K8s__LifecycleHandler *a, hook_done_fn done, void *arg)
 {
     struct hook *h = xcalloc(1, sizeof(*h));
 

@@ -75,7 +75,8 @@ void pull_cancel(struct pull *x)
 
 static bool path_char(char c)
 {
-    return islower((unsigned char)c) || isdigit((unsigned char)c) || c == '.' || c == '_' || c == '-' || c == '/';
+    return islower((unsigned char)c) || isdigit((unsigned char)c) || c == '.' || c == '_' ||
+           c == '-' || c == '/';
 }
 
 bool image_normalise(const char *image, char **ret)
@@ -90,8 +91,8 @@ bool image_normalise(const char *image, char **ret)
 
     if (colon && (!at || colon < at))
         name_n = (size_t)(colon - image);
-    if (slash && (memchr(image, '.', (size_t)(slash - image)) || memchr(image, ':', (size_t)(slash - image)) ||
-                  strstarts(image, "localhost/")))
+    if (slash && (memchr(image, '.', (size_t)(slash - image)) ||
+                  memchr(image, ':', (size_t)(slash - image)) || strstarts(image, "localhost/")))
         host_n = (size_t)(slash - image) + 1;
     if (name_n <= host_n || !isalnum((unsigned char)image[host_n]))
         return false;
@@ -165,9 +166,10 @@ static void on_pulled_size(int code, const char *message, const ProtobufCMessage
         learn(x->c, s->image);
     duration_format((now - x->began_ns) / NSEC_PER_MSEC * NSEC_PER_MSEC, took);
     duration_format((now - x->asked_ns) / NSEC_PER_MSEC * NSEC_PER_MSEC, whole);
-    pod_event(x->c->pod, x->c, "Normal", "Pulled",
-              "Successfully pulled image \"%s\" in %s (%s including waiting). Image size: %llu bytes.",
-              x->c->spec->image, took, whole, s && s->image ? (unsigned long long)s->image->size : 0ull);
+    pod_event(
+        x->c->pod, x->c, "Normal", "Pulled",
+        "Successfully pulled image \"%s\" in %s (%s including waiting). Image size: %llu bytes.",
+        x->c->spec->image, took, whole, s && s->image ? (unsigned long long)s->image->size : 0ull);
     x->c->pull_delay_ns = 0;
     end(x, NULL, NULL);
 }
@@ -199,7 +201,8 @@ static void on_pulled(int code, const char *message, const ProtobufCMessage *rep
     text = xasprintf("failed to pull and unpack image \"%s\": %s", c->spec->image, message);
     if (strstr(message, "pull"))
         str_replace(&text, message);
-    pod_event(c->pod, c, "Warning", "Failed", "Failed to pull image \"%s\": rpc error: code = %s desc = %s", c->spec->image,
+    pod_event(c->pod, c, "Warning", "Failed",
+              "Failed to pull image \"%s\": rpc error: code = %s desc = %s", c->spec->image,
               grpc_code_name(code), text);
     c->pull_delay_ns = c->pull_delay_ns ? c->pull_delay_ns * 2 : PULL_FIRST_NS;
     if (c->pull_delay_ns > PULL_MAX_NS)
@@ -224,7 +227,8 @@ static void pull_now(struct pull *x)
     q.auth = image_auth(&a, x->c->pod, x->image);
     pod_event(x->c->pod, x->c, "Normal", "Pulling", "Pulling image \"%s\"", x->c->spec->image);
     x->call = grpc_call_start(kubelet_of(x)->cri, CRI_IMAGE("PullImage"), &q.base,
-                              &runtime__v1__pull_image_response__descriptor, PULL_DEADLINE_MS, on_pulled, x);
+                              &runtime__v1__pull_image_response__descriptor, PULL_DEADLINE_MS,
+                              on_pulled, x);
     arena_fini(&a);
 }
 
@@ -249,7 +253,8 @@ static void pull_wait_turn(struct pull *x)
     if (c->pull_delay_ns && wall_now().ns < c->pull_next_ns) {
         x->result.retry_ns = c->pull_next_ns;
         if (!streq(c->wait_reason, "ImagePullBackOff"))
-            pod_event(c->pod, c, "Normal", "BackOff", "Back-off pulling image \"%s\"", c->spec->image);
+            pod_event(c->pod, c, "Normal", "BackOff", "Back-off pulling image \"%s\"",
+                      c->spec->image);
         end(x, "ImagePullBackOff", xasprintf("Back-off pulling image \"%s\"", c->spec->image));
         return;
     }
@@ -265,22 +270,27 @@ static void on_status(int code, const char *message, const ProtobufCMessage *rep
 
     x->call = NULL;
     if (!s) {
-        end(x, "ImageInspectError", xasprintf("Failed to inspect image \"%s\": rpc error: code = %s desc = %s",
-                                              x->c->spec->image, grpc_code_name(code), message));
+        end(x, "ImageInspectError",
+            xasprintf("Failed to inspect image \"%s\": rpc error: code = %s desc = %s",
+                      x->c->spec->image, grpc_code_name(code), message));
         return;
     }
     if (s->image && !streq(policy, "Always")) {
-        pod_event(x->c->pod, x->c, "Normal", "Pulled",
-                  "Container image \"%s\" already present on machine and can be accessed by the pod", x->c->spec->image);
+        pod_event(
+            x->c->pod, x->c, "Normal", "Pulled",
+            "Container image \"%s\" already present on machine and can be accessed by the pod",
+            x->c->spec->image);
         learn(x->c, s->image);
         end_present(x, s->image->id);
         return;
     }
     if (streq(policy, "Never")) {
         pod_event(x->c->pod, x->c, "Warning", "ErrImageNeverPull",
-                  "Container image \"%s\" is not present with pull policy of Never", x->c->spec->image);
+                  "Container image \"%s\" is not present with pull policy of Never",
+                  x->c->spec->image);
         end(x, "ErrImageNeverPull",
-            xasprintf("Container image \"%s\" is not present with pull policy of Never", x->c->spec->image));
+            xasprintf("Container image \"%s\" is not present with pull policy of Never",
+                      x->c->spec->image));
         return;
     }
     pull_wait_turn(x);
@@ -296,11 +306,13 @@ struct pull *pull_start(struct container *c, pull_done_fn done, void *arg)
     x->asked_ns = mono_now().ns;
     if (!image_normalise(strna(c->spec->image), &x->image)) {
         pod_event(c->pod, c, "Warning", "InspectFailed",
-                  "Failed to apply default image tag \"%s\": couldn't parse image name \"%s\": invalid reference format",
+                  "Failed to apply default image tag \"%s\": couldn't parse image name \"%s\": "
+                  "invalid reference format",
                   strna(c->spec->image), strna(c->spec->image));
         x->result.retry_ns = wall_now().ns + PULL_MAX_NS;
         end(x, "InvalidImageName",
-            xasprintf("Failed to apply default image tag \"%s\": couldn't parse image name \"%s\": invalid reference format",
+            xasprintf("Failed to apply default image tag \"%s\": couldn't parse image name \"%s\": "
+                      "invalid reference format",
                       strna(c->spec->image), strna(c->spec->image)));
     } else {
         ask_status(x, x->image, on_status);

@@ -1,13 +1,14 @@
 /*
- * Getting an image onto the node: pull policy, imagePullSecrets, one pull at a time or several as configured, the wait
- * after a failure.
+ * Getting an image onto the node: pull policy, imagePullSecrets, one pull at a time or several as
+ * configured, the wait after a failure.
  */
 #pragma once
 #include "kubelet/pod.h"
 struct pull;
 struct image_puller;
-/* reason NULL: ref is the image's id. Otherwise upstream's reason ("ErrImagePull", "ImagePullBackOff",
- * "ErrImageNeverPull", "InvalidImageName", "ImageInspectError") and a message; retry_ns: wall time of the next try. */
+/* reason NULL: ref is the image's id. Otherwise upstream's reason ("ErrImagePull",
+ * "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName", "ImageInspectError") and a message;
+ * retry_ns: wall time of the next try. */
 struct pull_result {
     const char *ref;
     bool runs_as_root_known;

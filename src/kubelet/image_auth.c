@@ -10,7 +10,8 @@ static struct str registry_of(const char *image)
     const char *slash = strchr(image, '/');
     struct str host = {image, slash ? (size_t)(slash - image) : 0};
 
-    if (!slash || (!memchr(host.p, '.', host.n) && !memchr(host.p, ':', host.n) && !str_eq_z(host, "localhost")))
+    if (!slash || (!memchr(host.p, '.', host.n) && !memchr(host.p, ':', host.n) &&
+                   !str_eq_z(host, "localhost")))
         return STR("docker.io");
     return host;
 }
@@ -50,7 +51,8 @@ static Runtime__V1__AuthConfig *auth_of(struct arena *a, const json_t *v, const 
         char *colon;
 
         buf_init(&plain, 64 * 1024);
-        if (buf_add_base64_decoded(&plain, str_of(auth)) >= 0 && plain.p && (colon = memchr(plain.p, ':', plain.n))) {
+        if (buf_add_base64_decoded(&plain, str_of(auth)) >= 0 && plain.p &&
+            (colon = memchr(plain.p, ':', plain.n))) {
             c->username = arena_strndup(a, plain.p, (size_t)(colon - plain.p));
             c->password = arena_strdup(a, colon + 1);
         }
@@ -70,11 +72,12 @@ static Runtime__V1__AuthConfig *search(struct arena *a, const K8s__Secret *s, co
 
         if (!config && !streq(s->data[i]->key, ".dockercfg"))
             continue;
-        if (json_parse((struct str){(const char *)s->data[i]->value.data, s->data[i]->value.len}, CONFIG_MAX, "secret",
-                       &doc, NULL) < 0)
+        if (json_parse((struct str){(const char *)s->data[i]->value.data, s->data[i]->value.len},
+                       CONFIG_MAX, "secret", &doc, NULL) < 0)
             continue;
         auths = config ? json_object_get(doc, "auths") : doc;
-        json_object_foreach((json_t *)(uintptr_t)auths, key, v) if (image_auth_matches(key, image)) return auth_of(a, v, key);
+        json_object_foreach((json_t *)(uintptr_t)auths, key,
+                            v) if (image_auth_matches(key, image)) return auth_of(a, v, key);
     }
     return NULL;
 }

@@ -3,5 +3,6 @@
 #include "kubelet/pod.h"
 /* NULL: none fits. Strings in the arena. */
 Runtime__V1__AuthConfig *image_auth(struct arena *a, struct pod *p, const char *image);
-/* Does a key of "auths" ("registry:5000", "https://index.docker.io/v1/") stand for the image's registry? */
+/* Does a key of "auths" ("registry:5000", "https://index.docker.io/v1/") stand for the image's
+ * registry? */
 bool image_auth_matches(const char *key, const char *image);

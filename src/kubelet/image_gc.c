@@ -6,7 +6,7 @@
 #define PERIOD_MS (5 * 60 * 1000)
 #define DEADLINE_MS 60000
 
-struct seen { /* an image since it was first met here */
+struct seen {                  /* an image since it was first met here */
     int64_t first_ns, used_ns; /* mono */
     bool now;
 };
@@ -45,7 +45,8 @@ static void on_removed(int code, const char *message, const ProtobufCMessage *re
 
     g->call = NULL;
     if (code != GRPC_OK && code != GRPC_NOT_FOUND)
-        log_warn("kubelet", "removing an image", "image", g->doomed[g->next], "error", message, NULL);
+        log_warn("kubelet", "removing an image", "image", g->doomed[g->next], "error", message,
+                 NULL);
     g->next++;
     remove_next(g);
 }
@@ -60,11 +61,13 @@ static void remove_next(struct image_gc *g)
         rest(g);
         return;
     }
-    log_info("kubelet", "disk is full: removing an unused image", "image", g->doomed[g->next], NULL);
+    log_info("kubelet", "disk is full: removing an unused image", "image", g->doomed[g->next],
+             NULL);
     spec.image = g->doomed[g->next];
     q.image = &spec;
-    g->call = grpc_call_start(g->k->cri, CRI_IMAGE("RemoveImage"), &q.base, &runtime__v1__remove_image_response__descriptor,
-                              DEADLINE_MS, on_removed, g);
+    g->call = grpc_call_start(g->k->cri, CRI_IMAGE("RemoveImage"), &q.base,
+                              &runtime__v1__remove_image_response__descriptor, DEADLINE_MS,
+                              on_removed, g);
 }
 
 static bool in_use(const struct kubelet *k, const char *id)
@@ -180,14 +183,16 @@ static void on_fs(int code, const char *message, const ProtobufCMessage *reply, 
     g->excess = 0;
     if (f && f->n_image_filesystems && f->image_filesystems[0]->fs_id &&
         statvfs(f->image_filesystems[0]->fs_id->mountpoint, &st) == 0)
-        g->excess = image_gc_excess((int64_t)(st.f_blocks * st.f_frsize), (int64_t)(st.f_bavail * st.f_frsize),
-                                    g->k->cfg->image_gc_high_percent, g->k->cfg->image_gc_low_percent);
+        g->excess = image_gc_excess(
+            (int64_t)(st.f_blocks * st.f_frsize), (int64_t)(st.f_bavail * st.f_frsize),
+            g->k->cfg->image_gc_high_percent, g->k->cfg->image_gc_low_percent);
     if (!f || !sources_synced(g->k)) {
         rest(g);
         return;
     }
-    g->call = grpc_call_start(g->k->cri, CRI_IMAGE("ListImages"), &q.base, &runtime__v1__list_images_response__descriptor,
-                              DEADLINE_MS, on_images, g);
+    g->call =
+        grpc_call_start(g->k->cri, CRI_IMAGE("ListImages"), &q.base,
+                        &runtime__v1__list_images_response__descriptor, DEADLINE_MS, on_images, g);
 }
 
 static void on_timer(struct loop_timer *t)
@@ -195,8 +200,9 @@ static void on_timer(struct loop_timer *t)
     struct image_gc *g = container_of(t, struct image_gc, timer);
     Runtime__V1__ImageFsInfoRequest q = RUNTIME__V1__IMAGE_FS_INFO_REQUEST__INIT;
 
-    g->call = grpc_call_start(g->k->cri, CRI_IMAGE("ImageFsInfo"), &q.base,
-                              &runtime__v1__image_fs_info_response__descriptor, DEADLINE_MS, on_fs, g);
+    g->call =
+        grpc_call_start(g->k->cri, CRI_IMAGE("ImageFsInfo"), &q.base,
+                        &runtime__v1__image_fs_info_response__descriptor, DEADLINE_MS, on_fs, g);
 }
 
 static void rest(struct image_gc *g)

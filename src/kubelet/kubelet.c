@@ -33,8 +33,9 @@ static void ask_version(struct kubelet *k)
 {
     Runtime__V1__VersionRequest q = RUNTIME__V1__VERSION_REQUEST__INIT;
 
-    k->version_call = grpc_call_start(k->cri, CRI_RUNTIME("Version"), &q.base, &runtime__v1__version_response__descriptor,
-                                      60000, on_version, k);
+    k->version_call =
+        grpc_call_start(k->cri, CRI_RUNTIME("Version"), &q.base,
+                        &runtime__v1__version_response__descriptor, 60000, on_version, k);
 }
 
 /* ---- what the node half asks and tells ---- */
@@ -110,7 +111,11 @@ static void configz_json(struct buf *b, void *arg)
 }
 
 static const struct node_ops node_ops = {
-    .on_client = on_client, .on_node = on_node, .on_ready = on_ready, .pods_json = pods_json, .configz_json = configz_json,
+    .on_client = on_client,
+    .on_node = on_node,
+    .on_ready = on_ready,
+    .pods_json = pods_json,
+    .configz_json = configz_json,
 };
 
 /* ---- housekeeping ---- */
@@ -129,14 +134,21 @@ static void on_housekeeping(struct loop_timer *t)
 static int check_config(const struct kubelet_config *c, struct error **err)
 {
     if (!strstarts(strna(c->runtime_endpoint), "unix://"))
-        return error_set(err, EINVAL, "--container-runtime-endpoint: \"%s\" is not a unix:// address", strna(c->runtime_endpoint));
+        return error_set(err, EINVAL,
+                         "--container-runtime-endpoint: \"%s\" is not a unix:// address",
+                         strna(c->runtime_endpoint));
     if (!streq(c->cgroup_driver, "cgroupfs"))
-        return error_set(err, EINVAL, "cgroupDriver \"%s\" is not served; set it to cgroupfs here and in the engine",
-                         c->cgroup_driver);
+        return error_set(
+            err, EINVAL,
+            "cgroupDriver \"%s\" is not served; set it to cgroupfs here and in the engine",
+            c->cgroup_driver);
     if (!streq(c->authorization_mode, "Webhook") && !streq(c->authorization_mode, "AlwaysAllow"))
-        return error_set(err, EINVAL, "authorization mode \"%s\" is neither Webhook nor AlwaysAllow", c->authorization_mode);
+        return error_set(err, EINVAL,
+                         "authorization mode \"%s\" is neither Webhook nor AlwaysAllow",
+                         c->authorization_mode);
     if (c->image_gc_low_percent >= c->image_gc_high_percent)
-        return error_set(err, EINVAL, "imageGCLowThresholdPercent must be below imageGCHighThresholdPercent");
+        return error_set(err, EINVAL,
+                         "imageGCLowThresholdPercent must be below imageGCHighThresholdPercent");
     return 0;
 }
 
@@ -147,7 +159,8 @@ static void local_ip(struct kubelet *k)
     (void)snprintf(k->node_ip, sizeof(k->node_ip), "%s", ip && *ip ? ip : strna(k->cfg->node_ip));
 }
 
-int kubelet_start(struct loop *l, const struct kubelet_config *cfg, struct kubelet **ret, struct error **err)
+int kubelet_start(struct loop *l, const struct kubelet_config *cfg, struct kubelet **ret,
+                  struct error **err)
 {
     struct kubelet *k;
     cleanup_free char *name = NULL;

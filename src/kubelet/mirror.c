@@ -1,4 +1,5 @@
-/* Mirror pods: what the API server shows of a static pod. Created when missing, deleted when it mirrors another version. */
+/* Mirror pods: what the API server shows of a static pod. Created when missing, deleted when it
+ * mirrors another version. */
 #include "base/log.h"
 #include "base/mem.h"
 #include "kubelet/pod.h"
@@ -12,7 +13,8 @@ static void on_created(const struct kube_result *r, void *arg)
     p->mirror_call = NULL;
     p->mirror_busy = false;
     if (r->err && r->http_code != 409) {
-        log_warn("kubelet", "creating a mirror pod", "pod", p->text, "error", error_message(r->err), NULL);
+        log_warn("kubelet", "creating a mirror pod", "pod", p->text, "error", error_message(r->err),
+                 NULL);
         p->mirror_retry_ns = wall_now().ns + RETRY_NS;
         pod_kick_at(p, p->mirror_retry_ns);
         return;
@@ -56,9 +58,10 @@ static void create(struct pod *p)
     m->metadata->annotations = NULL; /* a list that can grow */
     m->metadata->n_annotations = 0;
     for (size_t i = 0; i < from->n_annotations; i++)
-        pairs_set(&a, &m->metadata->annotations, &m->metadata->n_annotations, from->annotations[i]->key,
-                  from->annotations[i]->value);
-    pairs_set(&a, &m->metadata->annotations, &m->metadata->n_annotations, ANNOTATION_MIRROR, p->uid);
+        pairs_set(&a, &m->metadata->annotations, &m->metadata->n_annotations,
+                  from->annotations[i]->key, from->annotations[i]->value);
+    pairs_set(&a, &m->metadata->annotations, &m->metadata->n_annotations, ANNOTATION_MIRROR,
+              p->uid);
     if (p->k->node_uid) {
         o = object_new(&a, &k8s__owner_reference__descriptor);
         o->apiversion = arena_strdup(&a, "v1");
@@ -85,7 +88,8 @@ void mirror_step(struct pod *p)
         return;
     if (p->mirror_uid && (!p->wanted || !streq(p->mirror_hash, p->uid))) {
         p->mirror_busy = true;
-        kube_delete(p->k->client, &k8s__pod__descriptor, p->ns, p->name, 0, p->mirror_uid, on_deleted, p, &p->mirror_call);
+        kube_delete(p->k->client, &k8s__pod__descriptor, p->ns, p->name, 0, p->mirror_uid,
+                    on_deleted, p, &p->mirror_call);
     } else if (!p->mirror_uid && wanted && p->k->node_uid) {
         create(p);
     }

@@ -24,7 +24,8 @@ struct node {
     void *arg;
     struct grpc_client *cri;
     char *name, *ip, *cert_dir, *pod_cidr;
-    char *ca_file, *ca_pem; /* the cluster's, from the kubeconfig: stands in for a client CA that was not named */
+    char *ca_file, *ca_pem; /* the cluster's, from the kubeconfig: stands in for a client CA that
+                               was not named */
     char *serving_path, *serving_key_path;
     struct bootstrap *bootstrap;
     struct kube_client *client;

@@ -1,7 +1,8 @@
 /*
- * What the engine has, read again whenever something may have changed. One pod is read by its label: sandboxes,
- * containers, then the details of those whose state is new. All pods are compared by a relist: every second when the
- * engine offers no event stream (as upstream does), every minute when it does.
+ * What the engine has, read again whenever something may have changed. One pod is read by its
+ * label: sandboxes, containers, then the details of those whose state is new. All pods are compared
+ * by a relist: every second when the engine offers no event stream (as upstream does), every minute
+ * when it does.
  */
 #include "base/backoff.h"
 #include "base/log.h"
@@ -19,8 +20,9 @@ struct observer {
     struct loop_timer relist, reconnect;
     struct backoff backoff;
     bool events_work, events_missing, unreachable;
-    struct map seen; /* container or sandbox id -> (state + 1) as a number; what the last relist saw */
-    struct map next; /* being built by the relist under way */
+    struct map
+        seen; /* container or sandbox id -> (state + 1) as a number; what the last relist saw */
+    struct map next;    /* being built by the relist under way */
     struct map touched; /* UIDs of pods to read again */
 };
 struct observation {
@@ -185,7 +187,8 @@ static void on_run_status(int code, const char *message, const ProtobufCMessage 
     detail_done(d);
 }
 
-static void on_sandbox_status(int code, const char *message, const ProtobufCMessage *reply, void *arg)
+static void on_sandbox_status(int code, const char *message, const ProtobufCMessage *reply,
+                              void *arg)
 {
     struct detail *d = arg;
     struct sandbox *s = &d->o->now.sandboxes[d->i];
@@ -200,10 +203,12 @@ static void on_sandbox_status(int code, const char *message, const ProtobufCMess
     s->detailed = true;
     s->ready = st->state == RUNTIME__V1__POD_SANDBOX_STATE__SANDBOX_READY;
     if (st->linux && st->linux->namespaces && st->linux->namespaces->options)
-        s->host_network = st->linux->namespaces->options->network == RUNTIME__V1__NAMESPACE_MODE__NODE;
+        s->host_network =
+            st->linux->namespaces->options->network == RUNTIME__V1__NAMESPACE_MODE__NODE;
     if (st->network) {
         str_replace(&s->ip, st->network->ip && *st->network->ip ? st->network->ip : NULL);
-        str_replace(&s->ip2, st->network->n_additional_ips ? st->network->additional_ips[0]->ip : NULL);
+        str_replace(&s->ip2,
+                    st->network->n_additional_ips ? st->network->additional_ips[0]->ip : NULL);
     }
     detail_done(d);
 }
@@ -215,8 +220,8 @@ static void ask_run(struct observation *o, size_t i)
 
     q.container_id = o->now.runs[i].id;
     d->call = grpc_call_start(o->pod->k->cri, CRI_RUNTIME("ContainerStatus"), &q.base,
-                              &runtime__v1__container_status_response__descriptor, OBSERVE_DEADLINE_MS,
-                              on_run_status, d);
+                              &runtime__v1__container_status_response__descriptor,
+                              OBSERVE_DEADLINE_MS, on_run_status, d);
 }
 
 static void ask_sandbox(struct observation *o, size_t i)
@@ -226,8 +231,8 @@ static void ask_sandbox(struct observation *o, size_t i)
 
     q.pod_sandbox_id = o->now.sandboxes[i].id;
     d->call = grpc_call_start(o->pod->k->cri, CRI_RUNTIME("PodSandboxStatus"), &q.base,
-                              &runtime__v1__pod_sandbox_status_response__descriptor, OBSERVE_DEADLINE_MS,
-                              on_sandbox_status, d);
+                              &runtime__v1__pod_sandbox_status_response__descriptor,
+                              OBSERVE_DEADLINE_MS, on_sandbox_status, d);
 }
 
 /* Details read before hold as long as the state is the same. */
@@ -344,8 +349,10 @@ static void on_sandboxes(int code, const char *message, const ProtobufCMessage *
 static void observe_start(struct pod *p)
 {
     struct observation *o = xcalloc(1, sizeof(*o));
-    Runtime__V1__PodSandboxFilter__LabelSelectorEntry se = RUNTIME__V1__POD_SANDBOX_FILTER__LABEL_SELECTOR_ENTRY__INIT;
-    Runtime__V1__ContainerFilter__LabelSelectorEntry ce = RUNTIME__V1__CONTAINER_FILTER__LABEL_SELECTOR_ENTRY__INIT;
+    Runtime__V1__PodSandboxFilter__LabelSelectorEntry se =
+        RUNTIME__V1__POD_SANDBOX_FILTER__LABEL_SELECTOR_ENTRY__INIT;
+    Runtime__V1__ContainerFilter__LabelSelectorEntry ce =
+        RUNTIME__V1__CONTAINER_FILTER__LABEL_SELECTOR_ENTRY__INIT;
     Runtime__V1__PodSandboxFilter sf = RUNTIME__V1__POD_SANDBOX_FILTER__INIT;
     Runtime__V1__ContainerFilter cf = RUNTIME__V1__CONTAINER_FILTER__INIT;
     Runtime__V1__ListPodSandboxRequest sq = RUNTIME__V1__LIST_POD_SANDBOX_REQUEST__INIT;
@@ -367,10 +374,11 @@ static void observe_start(struct pod *p)
     sd = detail_new(o, 0);
     cd = detail_new(o, 0);
     sd->call = grpc_call_start(p->k->cri, CRI_RUNTIME("ListPodSandbox"), &sq.base,
-                               &runtime__v1__list_pod_sandbox_response__descriptor, OBSERVE_DEADLINE_MS,
-                               on_sandboxes, sd);
+                               &runtime__v1__list_pod_sandbox_response__descriptor,
+                               OBSERVE_DEADLINE_MS, on_sandboxes, sd);
     cd->call = grpc_call_start(p->k->cri, CRI_RUNTIME("ListContainers"), &cq.base,
-                               &runtime__v1__list_containers_response__descriptor, OBSERVE_DEADLINE_MS, on_runs, cd);
+                               &runtime__v1__list_containers_response__descriptor,
+                               OBSERVE_DEADLINE_MS, on_runs, cd);
 }
 
 void pod_observe(struct pod *p)
@@ -387,7 +395,8 @@ void pod_observe(struct pod *p)
 static void relist_arm(struct observer *o);
 
 /* What is new or different since the last relist belongs to a pod to be read again. */
-static void saw(struct observer *o, const char *id, int state, const char *uid, const char *ns, const char *name)
+static void saw(struct observer *o, const char *id, int state, const char *uid, const char *ns,
+                const char *name)
 {
     void *was = map_get(&o->seen, id), *is = (void *)(intptr_t)(state + 1);
     struct pod *p;
@@ -400,7 +409,8 @@ static void saw(struct observer *o, const char *id, int state, const char *uid, 
         if (!sources_synced(o->k))
             return; /* its source may still name it */
         p = pod_new(o->k, uid, ns, name, POD_SOURCE_RUNTIME);
-        log_info("kubelet", "found a pod that no source wants", "pod", p->text, "uid", p->uid, NULL);
+        log_info("kubelet", "found a pod that no source wants", "pod", p->text, "uid", p->uid,
+                 NULL);
         was = NULL;
     }
     if (was != is || !p->observed_once)
@@ -442,15 +452,16 @@ static void relist_finish(struct observer *o)
 static void relist_failed(struct observer *o, const char *message)
 {
     if (!o->unreachable)
-        log_warn("kubelet", "the container engine does not answer", "endpoint", o->k->cfg->runtime_endpoint, "error",
-                 message, NULL);
+        log_warn("kubelet", "the container engine does not answer", "endpoint",
+                 o->k->cfg->runtime_endpoint, "error", message, NULL);
     o->unreachable = true;
     map_clear(&o->next, NULL);
     map_clear(&o->touched, NULL);
     relist_arm(o);
 }
 
-static void on_all_containers(int code, const char *message, const ProtobufCMessage *reply, void *arg)
+static void on_all_containers(int code, const char *message, const ProtobufCMessage *reply,
+                              void *arg)
 {
     struct observer *o = arg;
     const Runtime__V1__ListContainersResponse *l = (const void *)reply;
@@ -470,7 +481,8 @@ static void on_all_containers(int code, const char *message, const ProtobufCMess
     relist_finish(o);
 }
 
-static void on_all_sandboxes(int code, const char *message, const ProtobufCMessage *reply, void *arg)
+static void on_all_sandboxes(int code, const char *message, const ProtobufCMessage *reply,
+                             void *arg)
 {
     struct observer *o = arg;
     const Runtime__V1__ListPodSandboxResponse *l = (const void *)reply;
@@ -489,8 +501,8 @@ static void on_all_sandboxes(int code, const char *message, const ProtobufCMessa
             cri_entry_get(s->labels, s->n_labels, LABEL_POD_NAME));
     }
     o->containers = grpc_call_start(o->k->cri, CRI_RUNTIME("ListContainers"), &q.base,
-                                    &runtime__v1__list_containers_response__descriptor, OBSERVE_DEADLINE_MS,
-                                    on_all_containers, o);
+                                    &runtime__v1__list_containers_response__descriptor,
+                                    OBSERVE_DEADLINE_MS, on_all_containers, o);
 }
 
 void observer_relist(struct kubelet *k)
@@ -503,8 +515,8 @@ void observer_relist(struct kubelet *k)
     map_clear(&o->next, NULL);
     map_clear(&o->touched, NULL);
     o->sandboxes = grpc_call_start(k->cri, CRI_RUNTIME("ListPodSandbox"), &q.base,
-                                   &runtime__v1__list_pod_sandbox_response__descriptor, OBSERVE_DEADLINE_MS,
-                                   on_all_sandboxes, o);
+                                   &runtime__v1__list_pod_sandbox_response__descriptor,
+                                   OBSERVE_DEADLINE_MS, on_all_sandboxes, o);
 }
 
 static void on_relist_timer(struct loop_timer *t)
@@ -555,7 +567,9 @@ static void on_events_end(int code, const char *message, void *arg)
     o->events_work = false;
     if (code == GRPC_UNIMPLEMENTED) {
         if (!o->events_missing)
-            log_infof("kubelet", "the engine has no event stream; its containers are listed every second instead");
+            log_infof(
+                "kubelet",
+                "the engine has no event stream; its containers are listed every second instead");
         o->events_missing = true;
         relist_arm(o);
         return;
@@ -570,7 +584,8 @@ static void events_open(struct observer *o)
 
     o->events_work = true; /* until told otherwise */
     o->events = grpc_stream_start(o->k->cri, CRI_RUNTIME("GetContainerEvents"), &q.base,
-                                  &runtime__v1__container_event_response__descriptor, on_event, on_events_end, o);
+                                  &runtime__v1__container_event_response__descriptor, on_event,
+                                  on_events_end, o);
 }
 
 int observer_start(struct kubelet *k)

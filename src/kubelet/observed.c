@@ -31,7 +31,8 @@ void observed_fini(struct observed *o)
     *o = (struct observed){0};
 }
 
-const struct run *observed_run(const struct observed *o, const char *name, const char *sandbox_id, unsigned nth)
+const struct run *observed_run(const struct observed *o, const char *name, const char *sandbox_id,
+                               unsigned nth)
 {
     for (size_t i = 0; i < o->n_runs; i++) {
         const struct run *r = &o->runs[i];
@@ -57,8 +58,8 @@ bool observed_any_running(const struct observed *o)
     return false;
 }
 
-void cri_entry_add(struct arena *a, void *list, size_t *n, const ProtobufCMessageDescriptor *d, const char *key,
-                   const char *value)
+void cri_entry_add(struct arena *a, void *list, size_t *n, const ProtobufCMessageDescriptor *d,
+                   const char *key, const char *value)
 {
     struct cri_entry *e = arena_alloc(a, d->sizeof_message);
 

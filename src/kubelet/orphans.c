@@ -33,7 +33,8 @@ static int on_log_dir(int dirfd, const char *name, unsigned char type, void *arg
 /* Links whose log is gone. */
 static int on_link(int dirfd, const char *name, unsigned char type, void *arg)
 {
-    if (faccessat(dirfd, name, F_OK, 0) < 0 && faccessat(dirfd, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+    if (faccessat(dirfd, name, F_OK, 0) < 0 &&
+        faccessat(dirfd, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
         (void)unlinkat(dirfd, name, 0);
     return 0;
 }

@@ -24,7 +24,8 @@ static void on_timer(struct loop_timer *t)
     pod_kick(p);
 }
 
-struct pod *pod_new(struct kubelet *k, const char *uid, const char *ns, const char *name, enum pod_source source)
+struct pod *pod_new(struct kubelet *k, const char *uid, const char *ns, const char *name,
+                    enum pod_source source)
 {
     struct pod *p = xcalloc(1, sizeof(*p));
 
@@ -222,8 +223,10 @@ static void bind(struct pod *p, K8s__Container *spec, enum container_kind kind)
         p->containers[p->n_containers++] = c;
         c->spec = spec;
         if (p->api->status) {
-            container_learn(c, p->api->status->containerstatuses, p->api->status->n_containerstatuses);
-            container_learn(c, p->api->status->initcontainerstatuses, p->api->status->n_initcontainerstatuses);
+            container_learn(c, p->api->status->containerstatuses,
+                            p->api->status->n_containerstatuses);
+            container_learn(c, p->api->status->initcontainerstatuses,
+                            p->api->status->n_initcontainerstatuses);
         }
     }
     c->spec = spec;
@@ -232,8 +235,8 @@ static void bind(struct pod *p, K8s__Container *spec, enum container_kind kind)
 
 static void conditions_learn(struct pod *p)
 {
-    static const char *const names[] = {"PodScheduled", "PodReadyToStartContainers", "Initialized", "ContainersReady",
-                                        "Ready"};
+    static const char *const names[] = {"PodScheduled", "PodReadyToStartContainers", "Initialized",
+                                        "ContainersReady", "Ready"};
     K8s__PodStatus *s = p->api->status;
 
     if (!s)
@@ -241,7 +244,8 @@ static void conditions_learn(struct pod *p)
     for (size_t i = 0; i < s->n_conditions; i++)
         for (size_t k = 0; k < ARRAY_LEN(names); k++)
             if (streq(s->conditions[i]->type, names[k]) && s->conditions[i]->status) {
-                (void)snprintf(p->conditions[k].status, sizeof(p->conditions[k].status), "%s", s->conditions[i]->status);
+                (void)snprintf(p->conditions[k].status, sizeof(p->conditions[k].status), "%s",
+                               s->conditions[i]->status);
                 p->conditions[k].changed_ns = object_wall(s->conditions[i]->lasttransitiontime).ns;
             }
     if (s->starttime)
@@ -265,12 +269,14 @@ void pod_set_spec(struct pod *p, K8s__Pod *api)
     p->wanted = true;
     for (size_t i = 0; i < s->n_initcontainers; i++)
         bind(p, s->initcontainers[i],
-             streq(s->initcontainers[i]->restartpolicy, "Always") ? CONTAINER_SIDECAR : CONTAINER_INIT);
+             streq(s->initcontainers[i]->restartpolicy, "Always") ? CONTAINER_SIDECAR
+                                                                  : CONTAINER_INIT);
     for (size_t i = 0; i < s->n_containers; i++)
         bind(p, s->containers[i], CONTAINER_MAIN);
     for (size_t i = 0; i < s->n_ephemeralcontainers; i++)
         if (s->ephemeralcontainers[i]->ephemeralcontainercommon)
-            bind(p, (K8s__Container *)s->ephemeralcontainers[i]->ephemeralcontainercommon, CONTAINER_EPHEMERAL);
+            bind(p, (K8s__Container *)s->ephemeralcontainers[i]->ephemeralcontainercommon,
+                 CONTAINER_EPHEMERAL);
     if (!old)
         conditions_learn(p);
     p->volumes_next_ns = p->volumes_next_ns ? 1 : 0; /* labels and annotations may have changed */
@@ -317,9 +323,11 @@ void container_wait(struct container *c, const char *reason, const char *message
     c->pod->status_dirty = true;
 }
 
-void pod_event(struct pod *p, const struct container *c, const char *type, const char *reason, const char *fmt, ...)
+void pod_event(struct pod *p, const struct container *c, const char *type, const char *reason,
+               const char *fmt, ...)
 {
-    struct recorder_object o = {.api_version = "v1", .kind = "Pod", .namespace_ = p->ns, .name = p->name};
+    struct recorder_object o = {
+        .api_version = "v1", .kind = "Pod", .namespace_ = p->ns, .name = p->name};
     cleanup_free char *path = NULL;
     cleanup_free char *text = NULL;
     va_list ap;
@@ -328,8 +336,8 @@ void pod_event(struct pod *p, const struct container *c, const char *type, const
     if (vasprintf(&text, fmt, ap) < 0)
         text = NULL;
     va_end(ap);
-    log_kv(streq(type, "Warning") ? LOG_LEVEL_WARN : LOG_LEVEL_INFO, "kubelet", text, "pod", p->text, "reason", reason,
-           "container", c ? c->spec->name : "", NULL);
+    log_kv(streq(type, "Warning") ? LOG_LEVEL_WARN : LOG_LEVEL_INFO, "kubelet", text, "pod",
+           p->text, "reason", reason, "container", c ? c->spec->name : "", NULL);
     if (!p->k->recorder || p->source == POD_SOURCE_RUNTIME)
         return;
     o.uid = pod_is_static(p) && p->mirror_uid ? p->mirror_uid : p->uid;
@@ -361,9 +369,10 @@ static bool make_dirs(struct pod *p)
 
     if (p->dirs_made)
         return true;
-    if (dir_make(containers, 0750, &err) < 0 || dir_make(volumes, 0750, &err) < 0 || dir_make(logs, 0755, &err) < 0) {
-        pod_event(p, NULL, "Warning", "FailedCreatePodContainer", "error making pod data directories: %s",
-                  error_message(err));
+    if (dir_make(containers, 0750, &err) < 0 || dir_make(volumes, 0750, &err) < 0 ||
+        dir_make(logs, 0755, &err) < 0) {
+        pod_event(p, NULL, "Warning", "FailedCreatePodContainer",
+                  "error making pod data directories: %s", error_message(err));
         pod_kick_at(p, wall_now().ns + 10 * NSEC_PER_SEC);
         return false;
     }
@@ -379,8 +388,10 @@ static void overdue(struct pod *p)
         return;
     end = p->started_ns + p->api->spec->activedeadlineseconds * NSEC_PER_SEC;
     if (wall_now().ns >= end) {
-        pod_event(p, NULL, "Normal", "DeadlineExceeded", "Pod was active on the node longer than the specified deadline");
-        pod_fail(p, "DeadlineExceeded", "Pod was active on the node longer than the specified deadline");
+        pod_event(p, NULL, "Normal", "DeadlineExceeded",
+                  "Pod was active on the node longer than the specified deadline");
+        pod_fail(p, "DeadlineExceeded",
+                 "Pod was active on the node longer than the specified deadline");
     } else {
         pod_kick_at(p, end);
     }
@@ -396,7 +407,8 @@ static void do_kill(struct pod *p, struct container *c)
     if (!r)
         return;
     if (c->unhealthy && streq(c->probed_id, r->id)) {
-        const K8s__Probe *probe = c->unhealthy_by == PROBE_STARTUP ? c->spec->startupprobe : c->spec->livenessprobe;
+        const K8s__Probe *probe =
+            c->unhealthy_by == PROBE_STARTUP ? c->spec->startupprobe : c->spec->livenessprobe;
 
         if (probe && probe->has_terminationgraceperiodseconds)
             grace_s = probe->terminationgraceperiodseconds;
@@ -496,7 +508,8 @@ static void end_step(struct pod *p)
     }
     if (p->k->client && !p->deleted_sent) {
         p->deleted_sent = true;
-        kube_delete(p->k->client, &k8s__pod__descriptor, p->ns, p->name, 0, p->uid, on_deleted, p, &p->delete_call);
+        kube_delete(p->k->client, &k8s__pod__descriptor, p->ns, p->name, 0, p->uid, on_deleted, p,
+                    &p->delete_call);
     }
 }
 

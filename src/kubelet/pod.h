@@ -1,13 +1,13 @@
 /*
  * One pod on this node, and what the files of the pod half share about it.
  *
- *   sources (API watch, manifests) --> struct pod --> decide() --> one operation at a time --> engine (CRI)
- *                                          ^                                                    |
+ *   sources (API watch, manifests) --> struct pod --> decide() --> one operation at a time -->
+ * engine (CRI) ^                                                    |
  *                                          +---------------- observation <----------------------+
  *
- * A pod is stepped when something may have changed: its spec, an observation, the end of an operation, a timer, a probe's
- * verdict. A step looks at what is wanted and what was last observed and starts at most one operation. An operation
- * ends in a new observation, never in an assumption.
+ * A pod is stepped when something may have changed: its spec, an observation, the end of an
+ * operation, a timer, a probe's verdict. A step looks at what is wanted and what was last observed
+ * and starts at most one operation. An operation ends in a new observation, never in an assumption.
  */
 #pragma once
 #include "api/client.h"
@@ -69,15 +69,18 @@ struct observed { /* newest first */
     size_t n_sandboxes;
 };
 void observed_fini(struct observed *o);
-/* Newest run of a container, in one sandbox or (NULL) any; the n-th newest. NULL when there is none. */
-const struct run *observed_run(const struct observed *o, const char *name, const char *sandbox_id, unsigned nth);
+/* Newest run of a container, in one sandbox or (NULL) any; the n-th newest. NULL when there is
+ * none. */
+const struct run *observed_run(const struct observed *o, const char *name, const char *sandbox_id,
+                               unsigned nth);
 const struct sandbox *observed_sandbox(const struct observed *o); /* newest, or NULL */
 bool observed_any_running(const struct observed *o);
 
 /* ---- containers ---- */
 enum container_kind { CONTAINER_INIT, CONTAINER_SIDECAR, CONTAINER_MAIN, CONTAINER_EPHEMERAL };
 enum probe_kind { PROBE_STARTUP, PROBE_LIVENESS, PROBE_READINESS, PROBE_KINDS };
-struct crash_backoff { /* upstream's: first restart at once, then 10 s doubling to the cap; forgotten after twice the cap */
+struct crash_backoff { /* upstream's: first restart at once, then 10 s doubling to the cap;
+                          forgotten after twice the cap */
     int64_t delay_ns, updated_ns; /* 0: no entry; wall time of the last restart */
 };
 struct container {
@@ -93,9 +96,9 @@ struct container {
     char *image_user;                    /* of the image, when it is a name */
     int64_t image_uid;                   /* else its number; 0 root or unknown */
     struct prober *probers[PROBE_KINDS];
-    char *probed_id;                     /* container the probers are for */
-    bool started, ready;                 /* probes' verdicts for probed_id */
-    bool unhealthy;                      /* liveness or startup failed: to be killed */
+    char *probed_id;     /* container the probers are for */
+    bool started, ready; /* probes' verdicts for probed_id */
+    bool unhealthy;      /* liveness or startup failed: to be killed */
     enum probe_kind unhealthy_by;
     /* last known by the API server, for a kubelet that has just started */
     int32_t known_restarts;
@@ -121,15 +124,21 @@ struct pod_condition_memory {
     char status[8];
     int64_t changed_ns; /* wall */
 };
-enum { POD_CONDITION_SCHEDULED, POD_CONDITION_SANDBOX, POD_CONDITION_INITIALIZED, POD_CONDITION_CONTAINERS_READY,
-       POD_CONDITION_READY, POD_CONDITION_MAX };
+enum {
+    POD_CONDITION_SCHEDULED,
+    POD_CONDITION_SANDBOX,
+    POD_CONDITION_INITIALIZED,
+    POD_CONDITION_CONTAINERS_READY,
+    POD_CONDITION_READY,
+    POD_CONDITION_MAX
+};
 struct pod {
     struct kubelet *k;
-    struct list link; /* in the list of the dead */
+    struct list link;             /* in the list of the dead */
     char *uid, *ns, *name, *text; /* text: "ns/name" */
     enum pod_source source;
-    K8s__Pod *api; /* heap; NULL for what only the engine knows */
-    bool wanted;   /* its source has it */
+    K8s__Pod *api;                  /* heap; NULL for what only the engine knows */
+    bool wanted;                    /* its source has it */
     char *mirror_uid, *mirror_hash; /* static pods: the mirror at the API server */
     bool mirror_busy;
     int64_t mirror_retry_ns;
@@ -142,7 +151,8 @@ struct pod {
     /* engine's side */
     struct observed obs;
     struct observation *observation;
-    bool observe_again, observed_once, stale; /* stale: nothing may be decided before the next observation */
+    bool observe_again, observed_once,
+        stale;                     /* stale: nothing may be decided before the next observation */
     struct container **containers; /* init and sidecars, main, ephemeral */
     size_t n_containers;
     struct operation *op;
@@ -150,7 +160,7 @@ struct pod {
     /* node's side */
     bool admitted, dirs_made;
     bool cgroup_made;
-    int64_t started_ns; /* status.startTime, wall */
+    int64_t started_ns;      /* status.startTime, wall */
     int64_t volumes_next_ns; /* mono: when content of volumes is to be looked at again; 0 never */
     enum volume_state volumes;
     char *volume_error;
@@ -199,13 +209,14 @@ struct kubelet {
 };
 
 /* ---- pod.c ---- */
-struct pod *pod_new(struct kubelet *k, const char *uid, const char *ns, const char *name, enum pod_source source);
+struct pod *pod_new(struct kubelet *k, const char *uid, const char *ns, const char *name,
+                    enum pod_source source);
 void pod_free(struct pod *p);
 struct pod *pod_find(struct kubelet *k, const char *uid);
 /* api is taken (heap). First time or change of the same UID. */
 void pod_set_spec(struct pod *p, K8s__Pod *api);
-void pod_unwant(struct pod *p);             /* gone from its source */
-void pod_kick(struct pod *p);               /* step soon */
+void pod_unwant(struct pod *p); /* gone from its source */
+void pod_kick(struct pod *p);   /* step soon */
 void pod_kick_at(struct pod *p, int64_t wall_ns);
 void pod_fail(struct pod *p, const char *reason, const char *message); /* rejected for good */
 struct container *pod_container(struct pod *p, const char *name);
@@ -213,12 +224,13 @@ void pods_kick_all(struct kubelet *k);
 int64_t pod_grace_s(const struct pod *p);
 bool pod_is_static(const struct pod *p);
 bool pod_host_network(const struct pod *p);
-char *pod_dir(const struct pod *p);       /* "<root>/pods/<uid>"; owned */
-char *pod_log_dir(const struct pod *p);   /* owned */
+char *pod_dir(const struct pod *p);     /* "<root>/pods/<uid>"; owned */
+char *pod_log_dir(const struct pod *p); /* owned */
 /* Event about the pod, or about one container (c may be NULL). */
-void pod_event(struct pod *p, const struct container *c, const char *type, const char *reason, const char *fmt, ...)
-    __attribute__((format(printf, 5, 6)));
-void container_wait(struct container *c, const char *reason, const char *message); /* sets why it waits; marks status */
+void pod_event(struct pod *p, const struct container *c, const char *type, const char *reason,
+               const char *fmt, ...) __attribute__((format(printf, 5, 6)));
+void container_wait(struct container *c, const char *reason,
+                    const char *message); /* sets why it waits; marks status */
 bool sources_synced(const struct kubelet *k);
 /* Pulls the run of a container that probes and hooks may talk to; NULL when it does not run. */
 const struct run *container_running(const struct container *c);
@@ -227,15 +239,17 @@ int64_t container_max_backoff_ns(const struct kubelet *k);
 /* ---- view.c: struct pod as decide.h wants it ---- */
 struct pod_view;
 struct container_view;
-void pod_view_fill(struct pod *p, struct pod_view *v, struct container_view *c); /* c: n_containers */
+void pod_view_fill(struct pod *p, struct pod_view *v,
+                   struct container_view *c); /* c: n_containers */
 
 /* ---- volume.c ---- */
-enum volume_state volumes_step(struct pod *p); /* makes what is missing; sets volume_error, asks to be woken */
+enum volume_state
+volumes_step(struct pod *p); /* makes what is missing; sets volume_error, asks to be woken */
 void volumes_refresh(struct pod *p);           /* content that changed since */
 void volumes_clean(const char *pod_directory); /* unmounts and removes; also of pods nobody knows */
 /* Host path of a mounted volume for one container; owned. */
-int volume_mount_path(struct pod *p, const K8s__VolumeMount *m, const char *sub_path, char **ret, bool *ret_read_only,
-                      struct error **err);
+int volume_mount_path(struct pod *p, const K8s__VolumeMount *m, const char *sub_path, char **ret,
+                      bool *ret_read_only, struct error **err);
 
 /* ---- cgroup.c ---- */
 void cgroup_pod_make(struct pod *p);
@@ -262,9 +276,11 @@ void observer_relist(struct kubelet *k);
 /* ---- pod_start.c, pod_container.c: operations ---- */
 void pod_start_sandbox(struct pod *p);
 void pod_stop_sandbox(struct pod *p, const char *id);
-void pod_remove_runtime(struct pod *p); /* removes all containers and sandboxes of a pod that has ended */
+void pod_remove_runtime(
+    struct pod *p); /* removes all containers and sandboxes of a pod that has ended */
 void pod_start_container(struct pod *p, struct container *c);
-bool pod_collect(struct pod *p); /* starts removing one container or sandbox that is no longer wanted */
+bool pod_collect(
+    struct pod *p); /* starts removing one container or sandbox that is no longer wanted */
 void operation_cancel(struct pod *p);
 /* The operation under way ended: observe again. */
 void operation_done(struct pod *p);
@@ -294,7 +310,8 @@ bool pod_end_step(struct pod *p);
 void log_link_remove(struct pod *p, const struct run *r); /* of /var/log/containers */
 
 /* ---- configuration of sandboxes and containers ---- */
-Runtime__V1__PodSandboxConfig *sandbox_config(struct arena *a, struct pod *p, uint32_t attempt, struct error **err);
+Runtime__V1__PodSandboxConfig *sandbox_config(struct arena *a, struct pod *p, uint32_t attempt,
+                                              struct error **err);
 /* -EAGAIN: something is still being fetched. -ENOENT and the like: CreateContainerConfigError. */
 int container_config(struct arena *a, struct container *c, uint32_t attempt, const char *sandbox_ip,
                      Runtime__V1__ContainerConfig **ret, struct error **err);
@@ -312,6 +329,6 @@ struct cri_entry {
     ProtobufCMessage base;
     char *key, *value;
 };
-void cri_entry_add(struct arena *a, void *list, size_t *n, const ProtobufCMessageDescriptor *d, const char *key,
-                   const char *value);
+void cri_entry_add(struct arena *a, void *list, size_t *n, const ProtobufCMessageDescriptor *d,
+                   const char *key, const char *value);
 const char *cri_entry_get(void *list, size_t n, const char *key); /* NULL when absent */

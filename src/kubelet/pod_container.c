@@ -17,7 +17,8 @@
 
 static char *link_path(struct pod *p, const char *container, const char *id)
 {
-    return xasprintf("%s/%s_%s_%s-%s.log", p->k->cfg->container_log_dir, p->name, p->ns, container, id);
+    return xasprintf("%s/%s_%s_%s-%s.log", p->k->cfg->container_log_dir, p->name, p->ns, container,
+                     id);
 }
 
 void log_link_make(struct pod *p, const char *container, const char *id, const char *target)
@@ -60,7 +61,8 @@ static void on_post_start(const char *failure, void *arg)
 
     op->hook = NULL;
     if (failure) {
-        log_warn("kubelet", "postStart hook", "pod", p->text, "container", c->spec->name, "error", failure, NULL);
+        log_warn("kubelet", "postStart hook", "pod", p->text, "container", c->spec->name, "error",
+                 failure, NULL);
         pod_event(p, c, "Warning", "FailedPostStartHook", "PostStartHook failed");
         pod_kill_container(p, &r, pod_grace_s(p), "FailedPostStartHook");
         c->retry_ns = wall_now().ns + NSEC_PER_SEC;
@@ -89,7 +91,8 @@ static void on_started(int code, const char *message, const ProtobufCMessage *re
     container_wait(c, NULL, NULL);
     c->retry_ns = 0;
     if (c->spec->lifecycle && c->spec->lifecycle->poststart) {
-        op->hook = hook_start(c, op->container_id, c->spec->lifecycle->poststart, on_post_start, op);
+        op->hook =
+            hook_start(c, op->container_id, c->spec->lifecycle->poststart, on_post_start, op);
         op->cancellable = true;
         return;
     }
@@ -112,8 +115,9 @@ static void on_created(int code, const char *message, const ProtobufCMessage *re
     op->container_id = xstrdup(r->container_id);
     pod_event(p, op->c, "Normal", "Created", "Container created");
     q.container_id = op->container_id;
-    op->call = grpc_call_start(p->k->cri, CRI_RUNTIME("StartContainer"), &q.base,
-                               &runtime__v1__start_container_response__descriptor, 0, on_started, op);
+    op->call =
+        grpc_call_start(p->k->cri, CRI_RUNTIME("StartContainer"), &q.base,
+                        &runtime__v1__start_container_response__descriptor, 0, on_started, op);
 }
 
 /* ---- create ---- */
@@ -143,14 +147,16 @@ static void create(struct operation *op)
         arena_fini(&a);
         if (!streq(c->wait_message, error_message(err)))
             pod_event(p, c, "Warning", "Failed", "Error: %s", error_message(err));
-        failed(op, "CreateContainerConfigError", error_message(err), wall_now().ns + CONFIG_RETRY_NS);
+        failed(op, "CreateContainerConfigError", error_message(err),
+               wall_now().ns + CONFIG_RETRY_NS);
         return;
     }
     q.config->image->image = arena_strdup(&a, c->image_ref);
     q.config->image->user_specified_image = arena_strdup(&a, c->spec->image);
     q.pod_sandbox_id = s->id;
-    op->call = grpc_call_start(p->k->cri, CRI_RUNTIME("CreateContainer"), &q.base,
-                               &runtime__v1__create_container_response__descriptor, 0, on_created, op);
+    op->call =
+        grpc_call_start(p->k->cri, CRI_RUNTIME("CreateContainer"), &q.base,
+                        &runtime__v1__create_container_response__descriptor, 0, on_created, op);
     arena_fini(&a);
 }
 
@@ -198,7 +204,9 @@ void pod_start_container(struct pod *p, struct container *c)
     if (!pod_is_static(p) && !secrets_ready(p))
         return; /* stepped again when they came */
     op = operation_new(p, c, "container");
-    op->attempt = last ? last->attempt + 1 : c->known_restarts > 0 ? (uint32_t)c->known_restarts + 1 : 0;
+    op->attempt = last                    ? last->attempt + 1
+                  : c->known_restarts > 0 ? (uint32_t)c->known_restarts + 1
+                                          : 0;
     if (last && last->state == RUN_EXITED && s && streq(last->sandbox_id, s->id) && !c->retry_ns)
         crash_next(&c->crash, wall_now().ns, container_max_backoff_ns(p->k));
     op->cancellable = true;

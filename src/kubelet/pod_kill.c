@@ -1,5 +1,5 @@
-/* Killing: preStop, then the engine's stop with what is left of the grace period. Containers in parallel; sidecars
- * after the others, in reverse order. */
+/* Killing: preStop, then the engine's stop with what is left of the grace period. Containers in
+ * parallel; sidecars after the others, in reverse order. */
 #include "base/log.h"
 #include "base/mem.h"
 #include "kubelet/hook.h"
@@ -57,7 +57,8 @@ static void on_stopped(int code, const char *message, const ProtobufCMessage *re
 
     x->call = NULL;
     if (code != GRPC_OK && code != GRPC_NOT_FOUND) {
-        log_warn("kubelet", "stopping a container", "pod", p->text, "container", x->name, "error", message, NULL);
+        log_warn("kubelet", "stopping a container", "pod", p->text, "container", x->name, "error",
+                 message, NULL);
         loop_timer_start(p->k->loop, &x->timer, STOP_RETRY_MS, on_retry);
         return;
     }
@@ -83,7 +84,8 @@ static void stop_now(struct kill *x)
     q.container_id = x->id;
     q.timeout = s;
     x->call = grpc_call_start(x->pod->k->cri, CRI_RUNTIME("StopContainer"), &q.base,
-                              &runtime__v1__stop_container_response__descriptor, (s + 120) * 1000, on_stopped, x);
+                              &runtime__v1__stop_container_response__descriptor, (s + 120) * 1000,
+                              on_stopped, x);
 }
 
 static void on_hook(const char *failure, void *arg)
@@ -112,7 +114,8 @@ void pod_kill_container(struct pod *p, const struct run *r, int64_t grace_s, con
     list_add_tail(&p->kills, &x->link);
     if (c)
         probers_stop(c);
-    pod_event(p, c, "Normal", "Killing", message ? "%s" : "Stopping container %s", message ? message : r->name);
+    pod_event(p, c, "Normal", "Killing", message ? "%s" : "Stopping container %s",
+              message ? message : r->name);
     if (c && c->spec->lifecycle && c->spec->lifecycle->prestop && grace_s > 0) {
         x->hook = hook_start(c, x->id, c->spec->lifecycle->prestop, on_hook, x);
         loop_timer_start(p->k->loop, &x->timer, grace_s * 1000, on_retry);

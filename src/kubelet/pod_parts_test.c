@@ -1,4 +1,5 @@
-/* Pure parts of the pod half: numbers of resources, environment expansion, image names, credentials, resolv.conf, manifests. */
+/* Pure parts of the pod half: numbers of resources, environment expansion, image names,
+ * credentials, resolv.conf, manifests. */
 #include "base/test.h"
 #include "kubelet/dns.h"
 #include "kubelet/env.h"
@@ -21,14 +22,17 @@ static K8s__Pod *pod_of(const char *yaml)
 
 TEST(manifest_gets_its_identity)
 {
-    K8s__Pod *p = pod_of(HEAD "  - {name: c, image: i}\n"), *q = pod_of(HEAD "  - {name: c, image: i}\n");
+    K8s__Pod *p = pod_of(HEAD "  - {name: c, image: i}\n"),
+             *q = pod_of(HEAD "  - {name: c, image: i}\n");
     K8s__Pod *r = pod_of(HEAD "  - {name: c, image: j}\n");
 
     assert_string_equal(p->metadata->name, "a-node1");
     assert_string_equal(p->metadata->namespace_, "default");
     assert_string_equal(p->metadata->uid, q->metadata->uid);
     assert_string_not_equal(p->metadata->uid, r->metadata->uid);
-    assert_string_equal(pairs_get(p->metadata->annotations, p->metadata->n_annotations, ANNOTATION_CONFIG_SOURCE), "file");
+    assert_string_equal(
+        pairs_get(p->metadata->annotations, p->metadata->n_annotations, ANNOTATION_CONFIG_SOURCE),
+        "file");
     object_free(p);
     object_free(q);
     object_free(r);
@@ -36,9 +40,10 @@ TEST(manifest_gets_its_identity)
 
 TEST(broken_manifests_are_named)
 {
-    static const char *const bad[] = {"kind: Service\napiVersion: v1\n", "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\n",
-                                      "{", "apiVersion: v1\nkind: Pod\nspec: {containers: [{name: c, image: i}]}\n",
-                                      HEAD "  - {name: c}\n"};
+    static const char *const bad[] = {
+        "kind: Service\napiVersion: v1\n", "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\n", "{",
+        "apiVersion: v1\nkind: Pod\nspec: {containers: [{name: c, image: i}]}\n",
+        HEAD "  - {name: c}\n"};
 
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         struct error *err = NULL;
@@ -67,7 +72,8 @@ TEST(qos_classes)
         char yaml[512];
         K8s__Pod *p;
 
-        (void)snprintf(yaml, sizeof(yaml), HEAD "  - {name: c, image: i, resources: %s}\n", t[i].resources);
+        (void)snprintf(yaml, sizeof(yaml), HEAD "  - {name: c, image: i, resources: %s}\n",
+                       t[i].resources);
         p = pod_of(yaml);
         assert_string_equal(qos_name(pod_qos(p->spec)), t[i].want);
         object_free(p);
@@ -89,10 +95,12 @@ TEST(cgroup_numbers)
 
 TEST(pod_sums_count_init_stages)
 {
-    K8s__Pod *p = pod_of("apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec:\n  initContainers:\n"
-                         "  - {name: s, image: i, restartPolicy: Always, resources: {requests: {cpu: 100m}}}\n"
-                         "  - {name: b, image: i, resources: {requests: {cpu: 500m, memory: 10Mi}}}\n  containers:\n"
-                         "  - {name: c, image: i, resources: {requests: {cpu: 200m, memory: 4Mi}, limits: {cpu: 1}}}\n");
+    K8s__Pod *p = pod_of(
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec:\n  initContainers:\n"
+        "  - {name: s, image: i, restartPolicy: Always, resources: {requests: {cpu: 100m}}}\n"
+        "  - {name: b, image: i, resources: {requests: {cpu: 500m, memory: 10Mi}}}\n  containers:\n"
+        "  - {name: c, image: i, resources: {requests: {cpu: 200m, memory: 4Mi}, limits: {cpu: "
+        "1}}}\n");
     struct amounts q = pod_requests(p->spec), l = pod_limits(p->spec);
 
     assert_int_equal(q.cpu_milli, 600);
@@ -122,8 +130,9 @@ TEST(references_expand)
     static const struct {
         const char *in, *out;
     } t[] = {
-        {"plain", "plain"},   {"$(A)", "x"},        {"a$(A)b$(A)", "axbx"}, {"$(NO)", "$(NO)"}, {"$$(A)", "$(A)"},
-        {"$$$(A)", "$x"},     {"$(E)|", "|"},       {"$A", "$A"},           {"$(A", "$(A"},     {"$", "$"},
+        {"plain", "plain"}, {"$(A)", "x"},    {"a$(A)b$(A)", "axbx"}, {"$(NO)", "$(NO)"},
+        {"$$(A)", "$(A)"},  {"$$$(A)", "$x"}, {"$(E)|", "|"},         {"$A", "$A"},
+        {"$(A", "$(A"},     {"$", "$"},
     };
     struct arena a;
 
@@ -138,8 +147,15 @@ TEST(image_names)
     static const struct {
         const char *in, *out;
     } t[] = {
-        {"nginx", "nginx:latest"}, {"nginx:1.7.9", "nginx:1.7.9"}, {"localhost:5000/a/b", "localhost:5000/a/b:latest"},
-        {"r.io/a@sha256:00", "r.io/a@sha256:00"}, {"Nginx", NULL}, {"", NULL}, {"a b", NULL}, {"nginx:", NULL}, {"-x", NULL},
+        {"nginx", "nginx:latest"},
+        {"nginx:1.7.9", "nginx:1.7.9"},
+        {"localhost:5000/a/b", "localhost:5000/a/b:latest"},
+        {"r.io/a@sha256:00", "r.io/a@sha256:00"},
+        {"Nginx", NULL},
+        {"", NULL},
+        {"a b", NULL},
+        {"nginx:", NULL},
+        {"-x", NULL},
     };
 
     for (size_t i = 0; i < ARRAY_LEN(t); i++) {
@@ -169,7 +185,10 @@ TEST(resolv_conf)
 
     arena_init(&a, 512);
     d = object_new(&a, &runtime__v1__dnsconfig__descriptor);
-    dns_parse(&a, STR("# c\nnameserver 1.1.1.1\nsearch old\nsearch a.b. c\noptions ndots:2 rotate\nnameserver\t::1\n"), d);
+    dns_parse(&a,
+              STR("# c\nnameserver 1.1.1.1\nsearch old\nsearch a.b. c\noptions ndots:2 "
+                  "rotate\nnameserver\t::1\n"),
+              d);
     assert_int_equal(d->n_servers, 2);
     assert_string_equal(d->servers[1], "::1");
     assert_int_equal(d->n_searches, 2);
@@ -180,7 +199,8 @@ TEST(resolv_conf)
 
 TEST(resource_fields_divide_and_round_up)
 {
-    K8s__Pod *p = pod_of(HEAD "  - {name: c, image: i, resources: {limits: {cpu: 1500m, memory: 3Mi}}}\n");
+    K8s__Pod *p =
+        pod_of(HEAD "  - {name: c, image: i, resources: {limits: {cpu: 1500m, memory: 3Mi}}}\n");
     K8s__Container *c = p->spec->containers[0];
     int64_t v;
 

@@ -46,7 +46,8 @@ void operation_done(struct pod *p)
 
 /* ---- stop ---- */
 
-static void on_sandbox_stopped(int code, const char *message, const ProtobufCMessage *reply, void *arg)
+static void on_sandbox_stopped(int code, const char *message, const ProtobufCMessage *reply,
+                               void *arg)
 {
     struct operation *op = arg;
     struct pod *p = op->pod;
@@ -106,12 +107,14 @@ static void remove_next(struct operation *op)
     if (op->i < p->obs.n_runs) {
         cq.container_id = p->obs.runs[op->i].id;
         log_link_remove(p, &p->obs.runs[op->i]);
-        op->call = grpc_call_start(p->k->cri, CRI_RUNTIME("RemoveContainer"), &cq.base,
-                                   &runtime__v1__remove_container_response__descriptor, 0, on_removed, op);
+        op->call =
+            grpc_call_start(p->k->cri, CRI_RUNTIME("RemoveContainer"), &cq.base,
+                            &runtime__v1__remove_container_response__descriptor, 0, on_removed, op);
     } else if (op->i - p->obs.n_runs < p->obs.n_sandboxes) {
         sq.pod_sandbox_id = p->obs.sandboxes[op->i - p->obs.n_runs].id;
         op->call = grpc_call_start(p->k->cri, CRI_RUNTIME("RemovePodSandbox"), &sq.base,
-                                   &runtime__v1__remove_pod_sandbox_response__descriptor, 0, on_removed, op);
+                                   &runtime__v1__remove_pod_sandbox_response__descriptor, 0,
+                                   on_removed, op);
     } else {
         operation_done(p);
     }
@@ -131,7 +134,8 @@ static void on_collected(int code, const char *message, const ProtobufCMessage *
 
     op->call = NULL;
     if (code != GRPC_OK && code != GRPC_NOT_FOUND)
-        log_warn("kubelet", "removing an earlier container", "pod", p->text, "error", message, NULL);
+        log_warn("kubelet", "removing an earlier container", "pod", p->text, "error", message,
+                 NULL);
     if (code != GRPC_OK && code != GRPC_NOT_FOUND)
         operation_cancel(p); /* tried again with the next step */
     else
@@ -169,7 +173,8 @@ bool pod_collect(struct pod *p)
         if (r->last_words_file)
             (void)unlink(r->last_words_file);
         op->call = grpc_call_start(p->k->cri, CRI_RUNTIME("RemoveContainer"), &cq.base,
-                                   &runtime__v1__remove_container_response__descriptor, 0, on_collected, op);
+                                   &runtime__v1__remove_container_response__descriptor, 0,
+                                   on_collected, op);
         return true;
     }
     for (size_t i = 1; i < p->obs.n_sandboxes; i++) {
@@ -178,7 +183,8 @@ bool pod_collect(struct pod *p)
         op = operation_new(p, NULL, "collect");
         sq.pod_sandbox_id = p->obs.sandboxes[i].id;
         op->call = grpc_call_start(p->k->cri, CRI_RUNTIME("RemovePodSandbox"), &sq.base,
-                                   &runtime__v1__remove_pod_sandbox_response__descriptor, 0, on_collected, op);
+                                   &runtime__v1__remove_pod_sandbox_response__descriptor, 0,
+                                   on_collected, op);
         return true;
     }
     return false;
@@ -192,7 +198,8 @@ static void sandbox_failed(struct operation *op, const char *message)
     int n = p->sandbox_failures < SANDBOX_RETRY_MAX ? p->sandbox_failures++ : SANDBOX_RETRY_MAX;
     int64_t delay = (NSEC_PER_SEC / 2) << n;
 
-    pod_event(p, NULL, "Warning", "FailedCreatePodSandBox", "Failed to create pod sandbox: %s", message);
+    pod_event(p, NULL, "Warning", "FailedCreatePodSandBox", "Failed to create pod sandbox: %s",
+              message);
     p->sandbox_retry_ns = wall_now().ns + delay;
     operation_done(p);
 }
@@ -229,7 +236,8 @@ static void run_sandbox(struct operation *op)
         return;
     }
     op->call = grpc_call_start(p->k->cri, CRI_RUNTIME("RunPodSandbox"), &q.base,
-                               &runtime__v1__run_pod_sandbox_response__descriptor, SANDBOX_DEADLINE_MS, on_sandbox, op);
+                               &runtime__v1__run_pod_sandbox_response__descriptor,
+                               SANDBOX_DEADLINE_MS, on_sandbox, op);
     arena_fini(&a);
 }
 
@@ -255,6 +263,7 @@ void pod_start_sandbox(struct pod *p)
     }
     op->attempt = old->attempt + 1;
     if (!p->sandbox_failures)
-        pod_event(p, NULL, "Normal", "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.");
+        pod_event(p, NULL, "Normal", "SandboxChanged",
+                  "Pod sandbox changed, it will be killed and re-created.");
     stop_call(op, old->id, on_old_stopped);
 }

@@ -10,7 +10,8 @@
 
 static char *container_id(struct arena *a, struct pod *p, const char *id)
 {
-    return arena_printf(a, "%s://%s", p->k->runtime_name[0] ? p->k->runtime_name : RUNTIME_NAME, id);
+    return arena_printf(a, "%s://%s", p->k->runtime_name[0] ? p->k->runtime_name : RUNTIME_NAME,
+                        id);
 }
 
 static K8s__Time *time_at(struct arena *a, int64_t ns)
@@ -26,7 +27,8 @@ static K8s__ContainerState *state_of(struct arena *a, struct container *c, const
         s->running = object_new(a, &k8s__container_state_running__descriptor);
         s->running->startedat = time_at(a, r->started_ns);
     } else if (r->state == RUN_EXITED) {
-        K8s__ContainerStateTerminated *t = object_new(a, &k8s__container_state_terminated__descriptor);
+        K8s__ContainerStateTerminated *t =
+            object_new(a, &k8s__container_state_terminated__descriptor);
 
         s->terminated = t;
         t->has_exitcode = 1;
@@ -51,7 +53,8 @@ static K8s__ContainerState *waiting(struct arena *a, struct container *c, bool i
     const char *reason = c->wait_reason;
 
     if (!reason)
-        reason = c->kind == CONTAINER_MAIN && !initialized ? "PodInitializing" : "ContainerCreating";
+        reason =
+            c->kind == CONTAINER_MAIN && !initialized ? "PodInitializing" : "ContainerCreating";
     if (!c->wait_reason && c->kind != CONTAINER_MAIN && c->pod->api->spec->n_initcontainers)
         reason = "PodInitializing";
     s->waiting = object_new(a, &k8s__container_state_waiting__descriptor);
@@ -65,10 +68,12 @@ static bool is_ready(const struct container *c, const struct run *r)
 {
     if (c->kind == CONTAINER_INIT)
         return r->state == RUN_EXITED && r->exit_code == 0;
-    return r->state == RUN_RUNNING && streq(c->probed_id, r->id) && c->ready && c->started && !c->pod->terminating;
+    return r->state == RUN_RUNNING && streq(c->probed_id, r->id) && c->ready && c->started &&
+           !c->pod->terminating;
 }
 
-static K8s__ContainerStatus *container_status(struct arena *a, struct container *c, const struct pod_view *v,
+static K8s__ContainerStatus *container_status(struct arena *a, struct container *c,
+                                              const struct pod_view *v,
                                               const struct container_view *w)
 {
     K8s__ContainerStatus *s = object_new(a, &k8s__container_status__descriptor);
@@ -154,8 +159,8 @@ const char *pod_phase(struct pod *p)
 
 /* ---- conditions ---- */
 
-static void add_condition(struct arena *a, struct pod *p, K8s__PodStatus *s, int which, const char *type, bool yes,
-                          const char *reason, const char *message)
+static void add_condition(struct arena *a, struct pod *p, K8s__PodStatus *s, int which,
+                          const char *type, bool yes, const char *reason, const char *message)
 {
     K8s__PodCondition *c = object_new(a, &k8s__pod_condition__descriptor);
     struct pod_condition_memory *m = &p->conditions[which];
@@ -192,8 +197,13 @@ static bool gates_open(struct arena *a, struct pod *p, char **message)
                 status = s->conditions[k]->status;
         if (streq(status, "True"))
             continue;
-        *message = status ? arena_printf(a, "the status of pod readiness gate \"%s\" is not \"True\", but %s", type, status)
-                          : arena_printf(a, "corresponding condition of pod readiness gate \"%s\" does not exist.", type);
+        *message =
+            status
+                ? arena_printf(a, "the status of pod readiness gate \"%s\" is not \"True\", but %s",
+                               type, status)
+                : arena_printf(
+                      a, "corresponding condition of pod readiness gate \"%s\" does not exist.",
+                      type);
         return false;
     }
     return true;
@@ -207,12 +217,14 @@ static char *unready(struct arena *a, K8s__ContainerStatus *const *v, size_t n, 
     return list;
 }
 
-static void add_conditions(struct arena *a, struct pod *p, K8s__PodStatus *s, const struct pod_view *v)
+static void add_conditions(struct arena *a, struct pod *p, K8s__PodStatus *s,
+                           const struct pod_view *v)
 {
     const struct sandbox *box = observed_sandbox(&p->obs);
     bool over = streq(s->phase, "Succeeded"), failed = streq(s->phase, "Failed");
     bool initialized = view_initialized(v) || over;
-    char *list = unready(a, s->containerstatuses, s->n_containerstatuses, NULL), *gate = NULL, *text = NULL, *missing = NULL;
+    char *list = unready(a, s->containerstatuses, s->n_containerstatuses, NULL), *gate = NULL,
+         *text = NULL, *missing = NULL;
     const char *reason = "ContainersNotReady";
 
     for (size_t i = 0; i < p->n_containers; i++)
@@ -231,17 +243,22 @@ static void add_conditions(struct arena *a, struct pod *p, K8s__PodStatus *s, co
     else if (failed)
         reason = "PodFailed", text = NULL;
     bool ready = !list && !over && !failed && v->n;
-    add_condition(a, p, s, POD_CONDITION_SANDBOX, "PodReadyToStartContainers", box && box->ready && !over && !failed, NULL, NULL);
+    add_condition(a, p, s, POD_CONDITION_SANDBOX, "PodReadyToStartContainers",
+                  box && box->ready && !over && !failed, NULL, NULL);
     add_condition(a, p, s, POD_CONDITION_INITIALIZED, "Initialized", initialized,
                   initialized ? (over ? "PodCompleted" : NULL) : "ContainersNotInitialized",
-                  initialized || !missing ? NULL : arena_printf(a, "containers with incomplete status: [%s]", missing));
-    add_condition(a, p, s, POD_CONDITION_CONTAINERS_READY, "ContainersReady", ready, ready ? NULL : reason, ready ? NULL : text);
+                  initialized || !missing
+                      ? NULL
+                      : arena_printf(a, "containers with incomplete status: [%s]", missing));
+    add_condition(a, p, s, POD_CONDITION_CONTAINERS_READY, "ContainersReady", ready,
+                  ready ? NULL : reason, ready ? NULL : text);
     if (ready && !gates_open(a, p, &gate)) {
         ready = false;
         reason = "ReadinessGatesNotReady";
         text = gate;
     }
-    add_condition(a, p, s, POD_CONDITION_READY, "Ready", ready, ready ? NULL : reason, ready ? NULL : text);
+    add_condition(a, p, s, POD_CONDITION_READY, "Ready", ready, ready ? NULL : reason,
+                  ready ? NULL : text);
     add_condition(a, p, s, POD_CONDITION_SCHEDULED, "PodScheduled", true, NULL, NULL);
 }
 
@@ -250,7 +267,8 @@ static void add_conditions(struct arena *a, struct pod *p, K8s__PodStatus *s, co
 static void add_addresses(struct arena *a, struct pod *p, K8s__PodStatus *s)
 {
     const struct sandbox *box = observed_sandbox(&p->obs);
-    const char *ips[2] = {box && !pod_host_network(p) ? box->ip : NULL, box && !pod_host_network(p) ? box->ip2 : NULL};
+    const char *ips[2] = {box && !pod_host_network(p) ? box->ip : NULL,
+                          box && !pod_host_network(p) ? box->ip2 : NULL};
 
     if (pod_host_network(p) && box && *p->k->node_ip)
         ips[0] = p->k->node_ip;

@@ -1,6 +1,6 @@
 /*
- * Probes: one prober per container and kind, on its own timer. The first goes off when the initial delay is over, the
- * next ones a period apart. Liveness and readiness wait for the startup probe.
+ * Probes: one prober per container and kind, on its own timer. The first goes off when the initial
+ * delay is over, the next ones a period apart. Liveness and readiness wait for the startup probe.
  */
 #include "base/log.h"
 #include "base/mem.h"
@@ -70,7 +70,8 @@ static void verdict(struct prober *b, bool good)
 
 static void count(struct prober *b, const K8s__Probe *s, bool good)
 {
-    int need = good ? (s->successthreshold > 0 ? s->successthreshold : 1) : (s->failurethreshold > 0 ? s->failurethreshold : 3);
+    int need = good ? (s->successthreshold > 0 ? s->successthreshold : 1)
+                    : (s->failurethreshold > 0 ? s->failurethreshold : 3);
     int n = good ? ++b->successes : ++b->failures;
 
     if (good)
@@ -92,10 +93,11 @@ static void on_run(enum probe_result result, const char *text, void *arg)
 
     b->run = NULL;
     if (result == PROBE_BAD)
-        pod_event(c->pod, c, "Warning", "Unhealthy", "%s probe failed: %s", kind_names[b->kind], text);
+        pod_event(c->pod, c, "Warning", "Unhealthy", "%s probe failed: %s", kind_names[b->kind],
+                  text);
     if (result == PROBE_UNKNOWN)
-        pod_event(c->pod, c, "Warning", "Unhealthy", "%s probe errored and resulted in unknown state: %s",
-                  kind_names[b->kind], text);
+        pod_event(c->pod, c, "Warning", "Unhealthy",
+                  "%s probe errored and resulted in unknown state: %s", kind_names[b->kind], text);
     else
         count(b, s, result == PROBE_GOOD);
     if (b->kind == PROBE_STARTUP && c->started)
@@ -108,7 +110,8 @@ static void on_timer(struct loop_timer *t)
     struct prober *b = container_of(t, struct prober, timer);
     const K8s__Probe *s = probe_of(b->c, b->kind);
 
-    if (b->kind != PROBE_STARTUP && !b->c->started) { /* looked at again when the startup probe is through */
+    if (b->kind != PROBE_STARTUP &&
+        !b->c->started) { /* looked at again when the startup probe is through */
         loop_timer_start(b->c->pod->k->loop, &b->timer, 1000, on_timer);
         return;
     }

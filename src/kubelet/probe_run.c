@@ -63,7 +63,8 @@ static void on_end(struct loop_timer *t)
     done(result, strna(text), arg);
 }
 
-/* Told by a timer of no time: never from inside a client's callback, never before probe_run returned. */
+/* Told by a timer of no time: never from inside a client's callback, never before probe_run
+ * returned. */
 static void finish_as(struct probe_run *x, enum probe_result result, char *text)
 {
     loop_timer_stop(&x->timer);
@@ -91,16 +92,19 @@ static void on_exec(int code, const char *message, const ProtobufCMessage *reply
         if (code == GRPC_DEADLINE_EXCEEDED)
             finish(x, false, xasprintf("command timed out: %s", message));
         else
-            finish_as(x, PROBE_UNKNOWN, xasprintf("rpc error: code = %s desc = %s", grpc_code_name(code), message));
+            finish_as(x, PROBE_UNKNOWN,
+                      xasprintf("rpc error: code = %s desc = %s", grpc_code_name(code), message));
         return;
     }
     out = e->stdout.len < OUTPUT_MAX ? e->stdout.len : OUTPUT_MAX;
     err = e->stderr.len < OUTPUT_MAX - out ? e->stderr.len : OUTPUT_MAX - out;
     finish(x, e->exit_code == 0,
-           xasprintf("%.*s%.*s", (int)out, (const char *)e->stdout.data, (int)err, (const char *)e->stderr.data));
+           xasprintf("%.*s%.*s", (int)out, (const char *)e->stdout.data, (int)err,
+                     (const char *)e->stderr.data));
 }
 
-static void run_exec(struct probe_run *x, const char *id, const K8s__ExecAction *a, int64_t timeout_s)
+static void run_exec(struct probe_run *x, const char *id, const K8s__ExecAction *a,
+                     int64_t timeout_s)
 {
     Runtime__V1__ExecSyncRequest q = RUNTIME__V1__EXEC_SYNC_REQUEST__INIT;
 
@@ -109,7 +113,8 @@ static void run_exec(struct probe_run *x, const char *id, const K8s__ExecAction 
     q.n_cmd = a->n_command;
     q.timeout = timeout_s;
     x->call = grpc_call_start(x->c->pod->k->cri, CRI_RUNTIME("ExecSync"), &q.base,
-                              &runtime__v1__exec_sync_response__descriptor, (timeout_s + 5) * 1000, on_exec, x);
+                              &runtime__v1__exec_sync_response__descriptor, (timeout_s + 5) * 1000,
+                              on_exec, x);
 }
 
 /* ---- http ---- */
@@ -119,9 +124,12 @@ static void on_http(struct http_call *call, const struct http_result *r, void *a
     struct probe_run *x = arg;
 
     if (r->error && r->error->code != EMSGSIZE)
-        finish(x, false, r->error->code == ETIMEDOUT
-                             ? xasprintf("Get \"%s\": context deadline exceeded (Client.Timeout exceeded while awaiting headers)", x->where)
-                             : xasprintf("Get \"%s\": %s", x->where, error_message(r->error)));
+        finish(x, false,
+               r->error->code == ETIMEDOUT
+                   ? xasprintf("Get \"%s\": context deadline exceeded (Client.Timeout exceeded "
+                               "while awaiting headers)",
+                               x->where)
+                   : xasprintf("Get \"%s\": %s", x->where, error_message(r->error)));
     else if (r->status >= 200 && r->status < 400)
         finish(x, true, NULL);
     else
@@ -134,12 +142,19 @@ static void run_http(struct probe_run *x, const K8s__HTTPGetAction *g, int64_t t
     const char *host = g->host && *g->host ? g->host : pod_ip(x->c->pod);
     bool https = streq(g->scheme, "HTTPS");
     int port = container_port(x->c, g->port);
-    cleanup_free char *url = xasprintf(strchr(host, ':') ? "%s://[%s]:%d" : "%s://%s:%d", https ? "https" : "http", host, port);
-    cleanup_free char *path = xasprintf("%s%s", g->path && *g->path == '/' ? "" : "/", strna(g->path));
+    cleanup_free char *url = xasprintf(strchr(host, ':') ? "%s://[%s]:%d" : "%s://%s:%d",
+                                       https ? "https" : "http", host, port);
+    cleanup_free char *path =
+        xasprintf("%s%s", g->path && *g->path == '/' ? "" : "/", strna(g->path));
     struct http_header headers[HEADERS_MAX + 1];
-    struct http_client_config cfg = {.base_url = url, .user_agent = "kube-probe/1.36", .connect_timeout_ms = timeout_s * 1000};
-    struct http_call_spec spec = {.path = path, .headers = headers, .collect_max = OUTPUT_MAX, .timeout_ms = timeout_s * 1000,
-                                  .on_done = on_http, .arg = x};
+    struct http_client_config cfg = {
+        .base_url = url, .user_agent = "kube-probe/1.36", .connect_timeout_ms = timeout_s * 1000};
+    struct http_call_spec spec = {.path = path,
+                                  .headers = headers,
+                                  .collect_max = OUTPUT_MAX,
+                                  .timeout_ms = timeout_s * 1000,
+                                  .on_done = on_http,
+                                  .arg = x};
     struct tls_client_config tc = {.insecure = true};
     int r = 0;
 
@@ -149,8 +164,9 @@ static void run_http(struct probe_run *x, const K8s__HTTPGetAction *g, int64_t t
     }
     for (size_t i = 0; i < g->n_httpheaders && spec.headers_n < HEADERS_MAX; i++)
         if (strcasecmp(strna(g->httpheaders[i]->name), "host") != 0)
-            headers[spec.headers_n++] = (struct http_header){.name = str_of(strna(g->httpheaders[i]->name)),
-                                                             .value = str_of(strna(g->httpheaders[i]->value))};
+            headers[spec.headers_n++] =
+                (struct http_header){.name = str_of(strna(g->httpheaders[i]->name)),
+                                     .value = str_of(strna(g->httpheaders[i]->value))};
     x->where = xasprintf("%s%s", url, path);
     if (https)
         r = tls_client_new(&tc, &cfg.tls, &err);
@@ -173,7 +189,8 @@ static void on_connect(struct loop_io *io, unsigned events)
 
     (void)getsockopt(x->fd, SOL_SOCKET, SO_ERROR, &code, &n);
     loop_io_stop(&x->io);
-    finish(x, code == 0, code ? xasprintf("dial tcp %s: connect: %s", x->where, strerror(code)) : NULL);
+    finish(x, code == 0,
+           code ? xasprintf("dial tcp %s: connect: %s", x->where, strerror(code)) : NULL);
 }
 
 static void on_timeout(struct loop_timer *t)
@@ -200,7 +217,8 @@ static void run_tcp(struct probe_run *x, const char *host, int port, int64_t tim
         finish(x, false, xstrdup(strerror(errno)));
         return;
     }
-    if (connect(x->fd, six ? (struct sockaddr *)&a6 : (struct sockaddr *)&a4, six ? sizeof(a6) : sizeof(a4)) < 0 &&
+    if (connect(x->fd, six ? (struct sockaddr *)&a6 : (struct sockaddr *)&a4,
+                six ? sizeof(a6) : sizeof(a4)) < 0 &&
         errno != EINPROGRESS) {
         finish(x, false, xasprintf("dial tcp %s: connect: %s", x->where, strerror(errno)));
         return;
@@ -219,15 +237,20 @@ static void on_health(int code, const char *message, const ProtobufCMessage *rep
 
     x->call = NULL;
     if (code == GRPC_DEADLINE_EXCEEDED) {
-        finish(x, false, xasprintf("timeout: health rpc did not complete within %" PRId64 "s", x->timeout_s));
+        finish(x, false,
+               xasprintf("timeout: health rpc did not complete within %" PRId64 "s", x->timeout_s));
     } else if (code == GRPC_UNIMPLEMENTED) {
-        finish(x, false, xasprintf("error: this server does not implement the grpc health protocol (grpc.health.v1.Health): %s",
-                                   message));
+        finish(x, false,
+               xasprintf("error: this server does not implement the grpc health protocol "
+                         "(grpc.health.v1.Health): %s",
+                         message));
     } else if (!h) {
-        finish(x, false, xasprintf("error: health rpc probe failed: rpc error: code = %s desc = %s", grpc_code_name(code), message));
+        finish(x, false,
+               xasprintf("error: health rpc probe failed: rpc error: code = %s desc = %s",
+                         grpc_code_name(code), message));
     } else if (h->status != GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__SERVING) {
-        v = protobuf_c_enum_descriptor_get_value(&grpc__health__v1__health_check_response__serving_status__descriptor,
-                                                 (int)h->status);
+        v = protobuf_c_enum_descriptor_get_value(
+            &grpc__health__v1__health_check_response__serving_status__descriptor, (int)h->status);
         finish(x, false, xasprintf("service unhealthy (responded with \"%s\")", v ? v->name : "?"));
     } else {
         finish(x, true, NULL);
@@ -242,13 +265,15 @@ static void run_grpc(struct probe_run *x, const K8s__GRPCAction *a)
         finish(x, false, xstrdup("the port is not known"));
         return;
     }
-    q.service = a->service ? a->service : (char *)(uintptr_t)"";
+    q.service = a->service ? a->service : (char *)(uintptr_t) "";
     x->grpc = grpc_client_new_tcp(loop_of(x), pod_ip(x->c->pod), (uint16_t)a->port);
     x->call = grpc_call_start(x->grpc, "/grpc.health.v1.Health/Check", &q.base,
-                              &grpc__health__v1__health_check_response__descriptor, x->timeout_s * 1000, on_health, x);
+                              &grpc__health__v1__health_check_response__descriptor,
+                              x->timeout_s * 1000, on_health, x);
 }
 
-struct probe_run *probe_run(struct container *c, const char *id, const K8s__Probe *s, probe_done_fn done, void *arg)
+struct probe_run *probe_run(struct container *c, const char *id, const K8s__Probe *s,
+                            probe_done_fn done, void *arg)
 {
     struct probe_run *x = xcalloc(1, sizeof(*x));
     const K8s__ProbeHandler *h = s->handler;

@@ -48,7 +48,8 @@ int container_port(const struct container *c, const K8s__IntOrString *port)
     return stream_listener_port(w.listener);
 }
 
-void pod_event(struct pod *p, const struct container *c, const char *type, const char *reason, const char *fmt, ...)
+void pod_event(struct pod *p, const struct container *c, const char *type, const char *reason,
+               const char *fmt, ...)
 {
     va_list ap;
 
@@ -80,8 +81,9 @@ static void on_check(struct grpc_context *x, const ProtobufCMessage *request, vo
     Grpc__Health__V1__HealthCheckResponse r = GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__INIT;
 
     w.asked++;
-    r.status = streq(q->service, "ill") ? GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__NOT_SERVING
-                                        : GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__SERVING;
+    r.status = streq(q->service, "ill")
+                   ? GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__NOT_SERVING
+                   : GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__SERVING;
     grpc_reply(x, &r.base);
 }
 
@@ -104,17 +106,20 @@ static void start(const char *container)
 
     memset(&w, 0, sizeof(w));
     arena_init(&w.a, 0);
-    if (object_decode_json(&k8s__container__descriptor, str_of(container), OBJECT_STRICT, &w.a, &spec, &err) < 0)
+    if (object_decode_json(&k8s__container__descriptor, str_of(container), OBJECT_STRICT, &w.a,
+                           &spec, &err) < 0)
         fail_msg("%s", error_message(err));
     (void)snprintf(w.dir, sizeof(w.dir), "/tmp/skiff-probe-test.XXXXXX");
     assert_non_null(mkdtemp(w.dir));
     (void)snprintf(w.path, sizeof(w.path), "%s/s", w.dir);
     w.k.loop = loop_new();
     assert_int_equal(grpc_server_new(w.k.loop, w.path, 0600, &w.server, NULL), 0);
-    grpc_server_handle(w.server, CRI_RUNTIME("ExecSync"), &runtime__v1__exec_sync_request__descriptor, on_exec, NULL);
-    grpc_server_handle(w.server, "/grpc.health.v1.Health/Check", &grpc__health__v1__health_check_request__descriptor, on_check,
-                       NULL);
-    assert_int_equal(stream_listen_tcp(w.k.loop, "127.0.0.1", 0, on_accept, NULL, &w.listener, NULL), 0);
+    grpc_server_handle(w.server, CRI_RUNTIME("ExecSync"),
+                       &runtime__v1__exec_sync_request__descriptor, on_exec, NULL);
+    grpc_server_handle(w.server, "/grpc.health.v1.Health/Check",
+                       &grpc__health__v1__health_check_request__descriptor, on_check, NULL);
+    assert_int_equal(
+        stream_listen_tcp(w.k.loop, "127.0.0.1", 0, on_accept, NULL, &w.listener, NULL), 0);
     w.k.cri = grpc_client_new(w.k.loop, w.path);
     w.p.k = &w.k;
     w.c.pod = &w.p;
@@ -154,7 +159,8 @@ static void run_until(const bool *flag, int64_t ms)
 
 TEST(readiness_by_exec)
 {
-    start("{\"name\":\"c\",\"readinessProbe\":{\"exec\":{\"command\":[\"x\"]},\"periodSeconds\":1,\"failureThreshold\":1}}");
+    start("{\"name\":\"c\",\"readinessProbe\":{\"exec\":{\"command\":[\"x\"]},\"periodSeconds\":1,"
+          "\"failureThreshold\":1}}");
     assert_false(w.c.ready);
     assert_true(w.c.started);
     run_until(&w.c.ready, 3000);
@@ -169,7 +175,8 @@ TEST(readiness_by_exec)
 
 TEST(engine_that_is_away_is_no_verdict)
 {
-    start("{\"name\":\"c\",\"livenessProbe\":{\"exec\":{\"command\":[\"x\"]},\"periodSeconds\":1,\"failureThreshold\":1}}");
+    start("{\"name\":\"c\",\"livenessProbe\":{\"exec\":{\"command\":[\"x\"]},\"periodSeconds\":1,"
+          "\"failureThreshold\":1}}");
     w.exec_refuses = true;
     run_until(&w.c.unhealthy, 1500);
     assert_true(w.asked > 0);
@@ -184,7 +191,8 @@ TEST(engine_that_is_away_is_no_verdict)
 
 TEST(startup_goes_first)
 {
-    start("{\"name\":\"c\",\"startupProbe\":{\"tcpSocket\":{\"port\":1}},\"readinessProbe\":{\"tcpSocket\":{\"port\":1}}}");
+    start("{\"name\":\"c\",\"startupProbe\":{\"tcpSocket\":{\"port\":1}},\"readinessProbe\":{"
+          "\"tcpSocket\":{\"port\":1}}}");
     assert_false(w.c.started);
     run_until(&w.c.ready, 4000);
     assert_true(w.c.started);
@@ -200,10 +208,12 @@ TEST(health_over_grpc)
     assert_false(w.c.unhealthy);
     assert_string_equal(w.event, "");
     stop();
-    start("{\"name\":\"c\",\"livenessProbe\":{\"grpc\":{\"port\":1,\"service\":\"ill\"},\"failureThreshold\":1}}");
+    start("{\"name\":\"c\",\"livenessProbe\":{\"grpc\":{\"port\":1,\"service\":\"ill\"},"
+          "\"failureThreshold\":1}}");
     run_until(&w.c.unhealthy, 3000);
     assert_true(w.c.unhealthy);
-    assert_string_equal(w.event, "Liveness probe failed: service unhealthy (responded with \"NOT_SERVING\")");
+    assert_string_equal(
+        w.event, "Liveness probe failed: service unhealthy (responded with \"NOT_SERVING\")");
     stop();
 }
 

@@ -75,7 +75,8 @@ static void users_kick(struct ref *f)
         if (p->volumes_next_ns)
             p->volumes_next_ns = 1;
         for (size_t i = 0; i < p->n_containers; i++)
-            if (streq(p->containers[i]->wait_reason, "CreateContainerConfigError") || !p->containers[i]->wait_reason)
+            if (streq(p->containers[i]->wait_reason, "CreateContainerConfigError") ||
+                !p->containers[i]->wait_reason)
                 p->containers[i]->retry_ns = 0;
         pod_kick(p);
     }
@@ -138,12 +139,16 @@ static void ask_token(struct ref *f)
     K8s__TokenRequestSpec spec = K8S__TOKEN_REQUEST_SPEC__INIT;
     K8s__BoundObjectReference bound = K8S__BOUND_OBJECT_REFERENCE__INIT;
     char *audiences[1] = {f->audience};
-    struct kube_request rq = {.verb = KUBE_CREATE, .type = &k8s__service_account__descriptor, .namespace_ = f->ns,
-                              .name = f->name, .subresource = "token", .body = &q,
+    struct kube_request rq = {.verb = KUBE_CREATE,
+                              .type = &k8s__service_account__descriptor,
+                              .namespace_ = f->ns,
+                              .name = f->name,
+                              .subresource = "token",
+                              .body = &q,
                               .answer = &k8s__token_request__descriptor};
 
-    bound.apiversion = (char *)(uintptr_t)"v1";
-    bound.kind = (char *)(uintptr_t)"Pod";
+    bound.apiversion = (char *)(uintptr_t) "v1";
+    bound.kind = (char *)(uintptr_t) "Pod";
     bound.name = f->pod_name;
     bound.uid = f->uid;
     spec.boundobjectref = &bound;
@@ -207,7 +212,8 @@ static enum ref_state look(struct ref *f, const char **err_text)
     return f->state;
 }
 
-static struct ref *object_ref(struct pod *p, const ProtobufCMessageDescriptor *type, const char *name)
+static struct ref *object_ref(struct pod *p, const ProtobufCMessageDescriptor *type,
+                              const char *name)
 {
     cleanup_free char *key = xasprintf("%s/%s/%s", type->short_name, p->ns, name);
     struct ref *f = ref_of(p, key);
@@ -220,7 +226,8 @@ static struct ref *object_ref(struct pod *p, const ProtobufCMessageDescriptor *t
     return f;
 }
 
-enum ref_state refs_config_map(struct pod *p, const char *name, K8s__ConfigMap **ret, const char **err_text)
+enum ref_state refs_config_map(struct pod *p, const char *name, K8s__ConfigMap **ret,
+                               const char **err_text)
 {
     struct ref *f = object_ref(p, &k8s__config_map__descriptor, name);
     enum ref_state st = look(f, err_text);
@@ -229,7 +236,8 @@ enum ref_state refs_config_map(struct pod *p, const char *name, K8s__ConfigMap *
     return st;
 }
 
-enum ref_state refs_secret(struct pod *p, const char *name, K8s__Secret **ret, const char **err_text)
+enum ref_state refs_secret(struct pod *p, const char *name, K8s__Secret **ret,
+                           const char **err_text)
 {
     struct ref *f = object_ref(p, &k8s__secret__descriptor, name);
     enum ref_state st = look(f, err_text);
@@ -238,9 +246,11 @@ enum ref_state refs_secret(struct pod *p, const char *name, K8s__Secret **ret, c
     return st;
 }
 
-enum ref_state refs_token(struct pod *p, const char *audience, int64_t seconds, const char **ret, const char **err_text)
+enum ref_state refs_token(struct pod *p, const char *audience, int64_t seconds, const char **ret,
+                          const char **err_text)
 {
-    cleanup_free char *key = xasprintf("token/%s/%lld/%s", p->uid, (long long)seconds, strna(audience));
+    cleanup_free char *key =
+        xasprintf("token/%s/%lld/%s", p->uid, (long long)seconds, strna(audience));
     struct ref *f = ref_of(p, key);
     const char *account = p->api->spec->serviceaccountname;
     enum ref_state st;
@@ -287,7 +297,9 @@ int64_t refs_next_ns(struct refs *r, const struct pod *p)
 
         if (!map_has(&f->users, p->uid))
             continue;
-        at = f->state != REF_OK ? f->asked_ns + REF_RETRY_NS : f->audience ? f->renew_ns : f->asked_ns + REF_FRESH_NS;
+        at = f->state != REF_OK ? f->asked_ns + REF_RETRY_NS
+             : f->audience      ? f->renew_ns
+                                : f->asked_ns + REF_FRESH_NS;
         if (!next || at < next)
             next = at;
     }

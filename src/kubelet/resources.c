@@ -95,7 +95,8 @@ struct amounts pod_requests(const K8s__PodSpec *s)
     }
     for (size_t i = 0; i < s->n_initcontainers; i++) {
         struct amounts r = container_requests(s->initcontainers[i]);
-        struct amounts stage = {zero_up(r.cpu_milli) + sidecars.cpu_milli, zero_up(r.memory) + sidecars.memory};
+        struct amounts stage = {zero_up(r.cpu_milli) + sidecars.cpu_milli,
+                                zero_up(r.memory) + sidecars.memory};
 
         if (streq(s->initcontainers[i]->restartpolicy, "Always"))
             sidecars = stage;
@@ -163,7 +164,8 @@ int64_t cpu_weight(int64_t shares)
     return 1 + (shares - 2) * 9999 / 262142;
 }
 
-int64_t oom_score_adjust(const K8s__PodSpec *s, const K8s__Container *c, bool is_static, int64_t node_memory)
+int64_t oom_score_adjust(const K8s__PodSpec *s, const K8s__Container *c, bool is_static,
+                         int64_t node_memory)
 {
     int64_t request, adjust;
 
@@ -184,25 +186,29 @@ int64_t oom_score_adjust(const K8s__PodSpec *s, const K8s__Container *c, bool is
     return adjust >= 1000 ? 999 : adjust;
 }
 
-int resource_field(const K8s__Container *c, const char *resource, const char *divisor, int64_t node_cpu_milli,
-                   int64_t node_memory, int64_t *ret)
+int resource_field(const K8s__Container *c, const char *resource, const char *divisor,
+                   int64_t node_cpu_milli, int64_t node_memory, int64_t *ret)
 {
     struct amounts l = container_limits(c), r = container_requests(c);
     int64_t value, div;
 
     if (streq(resource, "limits.cpu") || streq(resource, "requests.cpu")) {
-        value = streq(resource, "limits.cpu") ? (l.cpu_milli > 0 ? l.cpu_milli : node_cpu_milli) : zero_up(r.cpu_milli);
+        value = streq(resource, "limits.cpu") ? (l.cpu_milli > 0 ? l.cpu_milli : node_cpu_milli)
+                                              : zero_up(r.cpu_milli);
         div = quantity_milli_or(divisor, 1000);
     } else if (streq(resource, "limits.memory") || streq(resource, "requests.memory")) {
-        value = streq(resource, "limits.memory") ? (l.memory > 0 ? l.memory : node_memory) : zero_up(r.memory);
+        value = streq(resource, "limits.memory") ? (l.memory > 0 ? l.memory : node_memory)
+                                                 : zero_up(r.memory);
         div = quantity_value_or(divisor, 1);
-    } else if (streq(resource, "limits.ephemeral-storage") || streq(resource, "requests.ephemeral-storage")) {
+    } else if (streq(resource, "limits.ephemeral-storage") ||
+               streq(resource, "requests.ephemeral-storage")) {
         value = 0;
         div = 1;
         if (c->resources) {
             bool limit = streq(resource, "limits.ephemeral-storage");
             value = amount(limit ? c->resources->limits : c->resources->requests,
-                           limit ? c->resources->n_limits : c->resources->n_requests, "ephemeral-storage", false);
+                           limit ? c->resources->n_limits : c->resources->n_requests,
+                           "ephemeral-storage", false);
         }
         value = zero_up(value);
         div = quantity_value_or(divisor, 1);

@@ -42,7 +42,8 @@ char *pod_cgroup_parent(struct arena *a, struct pod *p)
     return arena_printf(a, "%s/kubepods%s/pod%s", root, classes[pod_qos(p->api->spec)], p->uid);
 }
 
-static void add_ports(struct arena *a, const K8s__Container *c, bool host, Runtime__V1__PodSandboxConfig *s)
+static void add_ports(struct arena *a, const K8s__Container *c, bool host,
+                      Runtime__V1__PodSandboxConfig *s)
 {
     for (size_t i = 0; i < c->n_ports; i++) {
         const K8s__ContainerPort *cp = c->ports[i];
@@ -63,8 +64,10 @@ static void add_ports(struct arena *a, const K8s__Container *c, bool host, Runti
 
 static void add_labels(struct arena *a, struct pod *p, Runtime__V1__PodSandboxConfig *s)
 {
-    const ProtobufCMessageDescriptor *l = &runtime__v1__pod_sandbox_config__labels_entry__descriptor;
-    const ProtobufCMessageDescriptor *n = &runtime__v1__pod_sandbox_config__annotations_entry__descriptor;
+    const ProtobufCMessageDescriptor *l =
+        &runtime__v1__pod_sandbox_config__labels_entry__descriptor;
+    const ProtobufCMessageDescriptor *n =
+        &runtime__v1__pod_sandbox_config__annotations_entry__descriptor;
     K8s__ObjectMeta *m = p->api->metadata;
     char seen[WALL_TEXT];
 
@@ -74,7 +77,8 @@ static void add_labels(struct arena *a, struct pod *p, Runtime__V1__PodSandboxCo
     cri_entry_add(a, &s->labels, &s->n_labels, l, LABEL_POD_NAMESPACE, p->ns);
     cri_entry_add(a, &s->labels, &s->n_labels, l, LABEL_POD_UID, p->uid);
     for (size_t i = 0; i < m->n_annotations; i++)
-        cri_entry_add(a, &s->annotations, &s->n_annotations, n, m->annotations[i]->key, m->annotations[i]->value);
+        cri_entry_add(a, &s->annotations, &s->n_annotations, n, m->annotations[i]->key,
+                      m->annotations[i]->value);
     if (!pairs_get(m->annotations, m->n_annotations, ANNOTATION_CONFIG_SOURCE)) {
         wall_format_nano(wall_now(), seen);
         cri_entry_add(a, &s->annotations, &s->n_annotations, n, ANNOTATION_CONFIG_SEEN, seen);
@@ -84,7 +88,8 @@ static void add_labels(struct arena *a, struct pod *p, Runtime__V1__PodSandboxCo
 
 static Runtime__V1__LinuxContainerResources *sum(struct arena *a, struct pod *p)
 {
-    Runtime__V1__LinuxContainerResources *r = object_new(a, &runtime__v1__linux_container_resources__descriptor);
+    Runtime__V1__LinuxContainerResources *r =
+        object_new(a, &runtime__v1__linux_container_resources__descriptor);
     struct amounts q = pod_requests(p->api->spec), l = pod_limits(p->api->spec);
 
     r->cpu_shares = cpu_shares(q.cpu_milli);
@@ -96,10 +101,12 @@ static Runtime__V1__LinuxContainerResources *sum(struct arena *a, struct pod *p)
     return r;
 }
 
-Runtime__V1__PodSandboxConfig *sandbox_config(struct arena *a, struct pod *p, uint32_t attempt, struct error **err)
+Runtime__V1__PodSandboxConfig *sandbox_config(struct arena *a, struct pod *p, uint32_t attempt,
+                                              struct error **err)
 {
     Runtime__V1__PodSandboxConfig *s = object_new(a, &runtime__v1__pod_sandbox_config__descriptor);
-    Runtime__V1__LinuxPodSandboxConfig *x = object_new(a, &runtime__v1__linux_pod_sandbox_config__descriptor);
+    Runtime__V1__LinuxPodSandboxConfig *x =
+        object_new(a, &runtime__v1__linux_pod_sandbox_config__descriptor);
     K8s__PodSpec *spec = p->api->spec;
     K8s__PodSecurityContext *sc = spec->securitycontext;
     cleanup_free char *logs = pod_log_dir(p);
@@ -126,7 +133,8 @@ Runtime__V1__PodSandboxConfig *sandbox_config(struct arena *a, struct pod *p, ui
     x->security_context = security_sandbox(a, p);
     x->resources = sum(a, p);
     for (size_t i = 0; sc && i < sc->n_sysctls; i++)
-        cri_entry_add(a, &x->sysctls, &x->n_sysctls, &runtime__v1__linux_pod_sandbox_config__sysctls_entry__descriptor,
+        cri_entry_add(a, &x->sysctls, &x->n_sysctls,
+                      &runtime__v1__linux_pod_sandbox_config__sysctls_entry__descriptor,
                       sc->sysctls[i]->name, sc->sysctls[i]->value);
     return s;
 }

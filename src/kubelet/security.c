@@ -14,7 +14,8 @@ static Runtime__V1__NamespaceOption *namespaces(struct arena *a, struct pod *p)
     Runtime__V1__NamespaceOption *n = object_new(a, &runtime__v1__namespace_option__descriptor);
     const K8s__PodSpec *s = p->api->spec;
 
-    n->network = s->hostnetwork ? RUNTIME__V1__NAMESPACE_MODE__NODE : RUNTIME__V1__NAMESPACE_MODE__POD;
+    n->network =
+        s->hostnetwork ? RUNTIME__V1__NAMESPACE_MODE__NODE : RUNTIME__V1__NAMESPACE_MODE__POD;
     n->ipc = s->hostipc ? RUNTIME__V1__NAMESPACE_MODE__NODE : RUNTIME__V1__NAMESPACE_MODE__POD;
     n->pid = s->hostpid                 ? RUNTIME__V1__NAMESPACE_MODE__NODE
              : s->shareprocessnamespace ? RUNTIME__V1__NAMESPACE_MODE__POD
@@ -22,7 +23,8 @@ static Runtime__V1__NamespaceOption *namespaces(struct arena *a, struct pod *p)
     return n;
 }
 
-static Runtime__V1__SecurityProfile *profile(struct arena *a, const char *type, const char *local, const char *base)
+static Runtime__V1__SecurityProfile *profile(struct arena *a, const char *type, const char *local,
+                                             const char *base)
 {
     Runtime__V1__SecurityProfile *x = object_new(a, &runtime__v1__security_profile__descriptor);
 
@@ -31,12 +33,14 @@ static Runtime__V1__SecurityProfile *profile(struct arena *a, const char *type, 
         x->profile_type = RUNTIME__V1__SECURITY_PROFILE__PROFILE_TYPE__RuntimeDefault;
     if (streq(type, "Localhost")) {
         x->profile_type = RUNTIME__V1__SECURITY_PROFILE__PROFILE_TYPE__Localhost;
-        x->localhost_ref = base ? arena_printf(a, "%s/%s", base, strna(local)) : arena_strdup(a, strna(local));
+        x->localhost_ref =
+            base ? arena_printf(a, "%s/%s", base, strna(local)) : arena_strdup(a, strna(local));
     }
     return x;
 }
 
-static Runtime__V1__SecurityProfile *seccomp(struct arena *a, struct pod *p, const K8s__SeccompProfile *s)
+static Runtime__V1__SecurityProfile *seccomp(struct arena *a, struct pod *p,
+                                             const K8s__SeccompProfile *s)
 {
     return profile(a, s ? s->type : NULL, s ? s->localhostprofile : NULL,
                    arena_printf(a, "%s/seccomp", p->k->cfg->root_dir));
@@ -70,14 +74,16 @@ static bool any_privileged(const K8s__PodSpec *s)
         if (s->containers[i]->securitycontext && s->containers[i]->securitycontext->privileged)
             return true;
     for (size_t i = 0; i < s->n_initcontainers; i++)
-        if (s->initcontainers[i]->securitycontext && s->initcontainers[i]->securitycontext->privileged)
+        if (s->initcontainers[i]->securitycontext &&
+            s->initcontainers[i]->securitycontext->privileged)
             return true;
     return false;
 }
 
 Runtime__V1__LinuxSandboxSecurityContext *security_sandbox(struct arena *a, struct pod *p)
 {
-    Runtime__V1__LinuxSandboxSecurityContext *x = object_new(a, &runtime__v1__linux_sandbox_security_context__descriptor);
+    Runtime__V1__LinuxSandboxSecurityContext *x =
+        object_new(a, &runtime__v1__linux_sandbox_security_context__descriptor);
     K8s__PodSecurityContext *s = p->api->spec->securitycontext;
 
     x->namespace_options = namespaces(a, p);
@@ -98,11 +104,13 @@ Runtime__V1__LinuxSandboxSecurityContext *security_sandbox(struct arena *a, stru
 static void paths(struct arena *a, Runtime__V1__LinuxContainerSecurityContext *x)
 {
     static const char *const masked[] = {
-        "/proc/asound",      "/proc/acpi",         "/proc/interrupts", "/proc/kcore",
-        "/proc/keys",        "/proc/latency_stats", "/proc/timer_list", "/proc/timer_stats",
-        "/proc/sched_debug", "/proc/scsi",         "/sys/firmware",    "/sys/devices/virtual/powercap",
+        "/proc/asound",     "/proc/acpi",        "/proc/interrupts",
+        "/proc/kcore",      "/proc/keys",        "/proc/latency_stats",
+        "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug",
+        "/proc/scsi",       "/sys/firmware",     "/sys/devices/virtual/powercap",
     };
-    static const char *const read_only[] = {"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"};
+    static const char *const read_only[] = {"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys",
+                                            "/proc/sysrq-trigger"};
 
     for (size_t i = 0; i < ARRAY_LEN(masked); i++)
         object_append(a, &x->masked_paths, &x->n_masked_paths, arena_strdup(a, masked[i]));
@@ -110,29 +118,38 @@ static void paths(struct arena *a, Runtime__V1__LinuxContainerSecurityContext *x
         object_append(a, &x->readonly_paths, &x->n_readonly_paths, arena_strdup(a, read_only[i]));
 }
 
-static int non_root(struct container *c, const K8s__SecurityContext *s, const K8s__PodSecurityContext *ps,
+static int non_root(struct container *c, const K8s__SecurityContext *s,
+                    const K8s__PodSecurityContext *ps,
                     const Runtime__V1__LinuxContainerSecurityContext *x, struct error **err)
 {
-    bool wanted = s && s->has_runasnonroot ? s->runasnonroot : ps && ps->has_runasnonroot && ps->runasnonroot;
+    bool wanted =
+        s && s->has_runasnonroot ? s->runasnonroot : ps && ps->has_runasnonroot && ps->runasnonroot;
 
     if (!wanted)
         return 0;
     if (x->run_as_user)
         return x->run_as_user->value == 0
-                   ? error_set(err, EINVAL, "container's runAsUser breaks non-root policy (pod: \"%s_%s(%s)\", container: %s)",
+                   ? error_set(err, EINVAL,
+                               "container's runAsUser breaks non-root policy (pod: \"%s_%s(%s)\", "
+                               "container: %s)",
                                c->pod->name, c->pod->ns, c->pod->uid, c->spec->name)
                    : 0;
     if (c->image_user && *c->image_user)
-        return error_set(err, EINVAL, "container has runAsNonRoot and image has non-numeric user (%s), cannot verify user is "
-                         "non-root (pod: \"%s_%s(%s)\", container: %s)",
-                         c->image_user, c->pod->name, c->pod->ns, c->pod->uid, c->spec->name);
+        return error_set(
+            err, EINVAL,
+            "container has runAsNonRoot and image has non-numeric user (%s), cannot verify user is "
+            "non-root (pod: \"%s_%s(%s)\", container: %s)",
+            c->image_user, c->pod->name, c->pod->ns, c->pod->uid, c->spec->name);
     if (c->image_uid <= 0)
-        return error_set(err, EINVAL, "container has runAsNonRoot and image will run as root (pod: \"%s_%s(%s)\", container: %s)",
+        return error_set(err, EINVAL,
+                         "container has runAsNonRoot and image will run as root (pod: "
+                         "\"%s_%s(%s)\", container: %s)",
                          c->pod->name, c->pod->ns, c->pod->uid, c->spec->name);
     return 0;
 }
 
-static void capabilities(struct arena *a, const K8s__Capabilities *s, Runtime__V1__LinuxContainerSecurityContext *x)
+static void capabilities(struct arena *a, const K8s__Capabilities *s,
+                         Runtime__V1__LinuxContainerSecurityContext *x)
 {
     x->capabilities = object_new(a, &runtime__v1__capability__descriptor);
     for (size_t i = 0; i < s->n_add; i++)
@@ -165,18 +182,21 @@ static void own(struct arena *a, const K8s__SecurityContext *s, const K8s__PodSe
     x->readonly_rootfs = s->readonlyrootfilesystem;
     if (s->capabilities)
         capabilities(a, s->capabilities, x);
-    x->no_new_privs = s->has_allowprivilegeescalation && !s->allowprivilegeescalation && !s->privileged;
+    x->no_new_privs =
+        s->has_allowprivilegeescalation && !s->allowprivilegeescalation && !s->privileged;
 }
 
-int security_container(struct arena *a, struct container *c, Runtime__V1__LinuxContainerSecurityContext **ret,
-                       struct error **err)
+int security_container(struct arena *a, struct container *c,
+                       Runtime__V1__LinuxContainerSecurityContext **ret, struct error **err)
 {
     Runtime__V1__LinuxContainerSecurityContext *x =
         object_new(a, &runtime__v1__linux_container_security_context__descriptor);
     struct pod *p = c->pod;
     K8s__SecurityContext *s = c->spec->securitycontext;
     K8s__PodSecurityContext *ps = p->api->spec->securitycontext;
-    const K8s__AppArmorProfile *aa = s && s->apparmorprofile ? s->apparmorprofile : ps ? ps->apparmorprofile : NULL;
+    const K8s__AppArmorProfile *aa = s && s->apparmorprofile ? s->apparmorprofile
+                                     : ps                    ? ps->apparmorprofile
+                                                             : NULL;
     int r;
 
     x->namespace_options = namespaces(a, p);
@@ -184,7 +204,11 @@ int security_container(struct arena *a, struct container *c, Runtime__V1__LinuxC
     if (ps && streq(ps->supplementalgroupspolicy, "Strict"))
         x->supplemental_groups_policy = RUNTIME__V1__SUPPLEMENTAL_GROUPS_POLICY__Strict;
     own(a, s, ps, x);
-    x->seccomp = seccomp(a, p, x->privileged ? NULL : s && s->seccompprofile ? s->seccompprofile : ps ? ps->seccompprofile : NULL);
+    x->seccomp = seccomp(a, p,
+                         x->privileged            ? NULL
+                         : s && s->seccompprofile ? s->seccompprofile
+                         : ps                     ? ps->seccompprofile
+                                                  : NULL);
     if (aa)
         x->apparmor = profile(a, aa->type, aa->localhostprofile, NULL);
     if (!(s && streq(s->procmount, "Unmasked")))

@@ -41,7 +41,8 @@ static void on_object(enum reflect_event ev, void *msg, void *arg)
     cleanup_free char *key = xasprintf("%s/%s", object_namespace(msg), object_name(msg));
     struct service *s;
 
-    if (!o->spec || !o->spec->clusterip || !*o->spec->clusterip || streq(o->spec->clusterip, "None")) {
+    if (!o->spec || !o->spec->clusterip || !*o->spec->clusterip ||
+        streq(o->spec->clusterip, "None")) {
         service_free(map_remove(&e->by_name, key));
         return;
     }
@@ -53,7 +54,8 @@ static void on_object(enum reflect_event ev, void *msg, void *arg)
 
         s->ports[s->n_ports].name = xstrdup(strna(sp->name));
         s->ports[s->n_ports].port = sp->port;
-        (void)snprintf(s->ports[s->n_ports].protocol, 8, "%s", sp->protocol && *sp->protocol ? sp->protocol : "TCP");
+        (void)snprintf(s->ports[s->n_ports].protocol, 8, "%s",
+                       sp->protocol && *sp->protocol ? sp->protocol : "TCP");
     }
     service_free(map_set(&e->by_name, key, s));
 }
@@ -78,9 +80,11 @@ static void on_synced(void *arg)
 
 struct service_env *service_env_start(struct kubelet *k)
 {
-    static const struct reflector_ops ops = {.on_object = on_object, .on_delete = on_delete, .on_synced = on_synced};
+    static const struct reflector_ops ops = {
+        .on_object = on_object, .on_delete = on_delete, .on_synced = on_synced};
     struct service_env *e = xcalloc(1, sizeof(*e));
-    struct reflector_config cfg = {.type = &k8s__service__descriptor, .track = true, .ops = &ops, .arg = e};
+    struct reflector_config cfg = {
+        .type = &k8s__service__descriptor, .track = true, .ops = &ops, .arg = e};
 
     e->k = k;
     map_init(&e->by_name);
@@ -114,7 +118,8 @@ static void add_one(struct env *e, const char *service, const struct service *s)
     if (!s->n_ports)
         return;
     env_service_set(e, arena_printf(a, "%s_SERVICE_HOST", n), s->ip);
-    env_service_set(e, arena_printf(a, "%s_SERVICE_PORT", n), arena_printf(a, "%d", s->ports[0].port));
+    env_service_set(e, arena_printf(a, "%s_SERVICE_PORT", n),
+                    arena_printf(a, "%d", s->ports[0].port));
     for (size_t i = 0; i < s->n_ports; i++)
         if (*s->ports[i].name)
             env_service_set(e, arena_printf(a, "%s_SERVICE_PORT_%s", n, upper(a, s->ports[i].name)),
@@ -126,7 +131,8 @@ static void add_one(struct env *e, const char *service, const struct service *s)
 
         for (char *c = low; *c; c++)
             *c = (char)tolower((unsigned char)*c);
-        char *address = arena_printf(a, strchr(s->ip, ':') ? "%s://[%s]:%d" : "%s://%s:%d", low, s->ip, q->port);
+        char *address = arena_printf(a, strchr(s->ip, ':') ? "%s://[%s]:%d" : "%s://%s:%d", low,
+                                     s->ip, q->port);
         if (i == 0)
             env_service_set(e, arena_printf(a, "%s_PORT", n), address);
         env_service_set(e, prefix, address);

@@ -31,8 +31,8 @@ static void on_mirror(struct source_api *s, const K8s__Pod *o, const char *hash)
 
     if (!p) {
         if (k->file_synced)
-            kube_delete(k->client, &k8s__pod__descriptor, object_namespace(o), object_name(o), 0, object_uid(o),
-                        source_ignore_answer, NULL, NULL);
+            kube_delete(k->client, &k8s__pod__descriptor, object_namespace(o), object_name(o), 0,
+                        object_uid(o), source_ignore_answer, NULL, NULL);
         return;
     }
     if (!streq(p->mirror_uid, object_uid(o))) {
@@ -109,10 +109,14 @@ static void on_synced(void *arg)
 
 struct source_api *source_api_start(struct kubelet *k)
 {
-    static const struct reflector_ops ops = {.on_object = on_object, .on_delete = on_delete, .on_synced = on_synced};
+    static const struct reflector_ops ops = {
+        .on_object = on_object, .on_delete = on_delete, .on_synced = on_synced};
     struct source_api *s = xcalloc(1, sizeof(*s));
     cleanup_free char *selector = xasprintf("spec.nodeName=%s", k->node_name);
-    struct reflector_config cfg = {.type = &k8s__pod__descriptor, .field_selector = selector, .track = true, .ops = &ops,
+    struct reflector_config cfg = {.type = &k8s__pod__descriptor,
+                                   .field_selector = selector,
+                                   .track = true,
+                                   .ops = &ops,
                                    .arg = s};
 
     s->k = k;

@@ -23,7 +23,8 @@ struct source_file {
 
 /* ---- one manifest ---- */
 
-static void identify(struct arena *a, K8s__Pod *p, struct str text, const char *path, const char *node_name)
+static void identify(struct arena *a, K8s__Pod *p, struct str text, const char *path,
+                     const char *node_name)
 {
     K8s__ObjectMeta *m = p->metadata;
     char hex[SHA256_HEX], seen[WALL_TEXT];
@@ -61,12 +62,14 @@ static int check(const K8s__Pod *p, const char *path, struct error **err)
         return error_set(err, EINVAL, "%s: spec.containers is empty", path);
     for (size_t i = 0; i < p->spec->n_containers; i++)
         if (!p->spec->containers[i]->name || !p->spec->containers[i]->image)
-            return error_set(err, EINVAL, "%s: spec.containers[%zu] needs a name and an image", path, i);
+            return error_set(err, EINVAL, "%s: spec.containers[%zu] needs a name and an image",
+                             path, i);
     for (size_t i = 0; i < p->spec->n_volumes; i++) {
         const K8s__VolumeSource *s = p->spec->volumes[i]->volumesource;
 
         if (s && (s->configmap || s->secret || s->projected))
-            return error_set(err, EINVAL, "%s: volume %s: a static pod may not refer to other API objects", path,
+            return error_set(err, EINVAL,
+                             "%s: volume %s: a static pod may not refer to other API objects", path,
                              strna(p->spec->volumes[i]->name));
     }
     return 0;
@@ -89,7 +92,8 @@ static void defaults(struct arena *a, K8s__Pod *p)
     object_append(a, &p->spec->tolerations, &p->spec->n_tolerations, t);
 }
 
-int static_pod_parse(struct str text, const char *path, const char *node_name, K8s__Pod **ret, struct error **err)
+int static_pod_parse(struct str text, const char *path, const char *node_name, K8s__Pod **ret,
+                     struct error **err)
 {
     cleanup_json json_t *doc = NULL;
     cleanup_buf struct buf json;
@@ -101,7 +105,8 @@ int static_pod_parse(struct str text, const char *path, const char *node_name, K
     r = yaml_parse(text, MANIFEST_MAX, path, &doc, err);
     if (r < 0)
         return r;
-    if (!streq(json_text_or(doc, "kind", ""), "Pod") || !streq(json_text_or(doc, "apiVersion", ""), "v1"))
+    if (!streq(json_text_or(doc, "kind", ""), "Pod") ||
+        !streq(json_text_or(doc, "apiVersion", ""), "v1"))
         return error_set(err, EINVAL, "%s: not a v1 Pod", path);
     (void)json_write(doc, &json);
     arena_init(&a, 8192);
@@ -145,7 +150,8 @@ static void take(struct source_file *s, const char *path)
         return;
     }
     if (!p)
-        p = pod_new(s->k, object_uid(api), object_namespace(api), object_name(api), POD_SOURCE_FILE);
+        p = pod_new(s->k, object_uid(api), object_namespace(api), object_name(api),
+                    POD_SOURCE_FILE);
     p->source = POD_SOURCE_FILE;
     log_info("kubelet", "static pod", "pod", p->text, "manifest", path, NULL);
     pod_set_spec(p, api);
@@ -190,7 +196,8 @@ static void on_look(struct loop_timer *t)
         s->k->file_synced = true;
         observer_relist(s->k);
     }
-    loop_timer_start(s->k->loop, &s->timer, s->k->cfg->file_check_frequency_ns / NSEC_PER_MSEC, on_look);
+    loop_timer_start(s->k->loop, &s->timer, s->k->cfg->file_check_frequency_ns / NSEC_PER_MSEC,
+                     on_look);
 }
 
 static void on_change(struct loop_io *io, unsigned events)
@@ -213,8 +220,9 @@ struct source_file *source_file_start(struct kubelet *k, const char *path)
     map_init(&s->next);
     (void)dir_make(path, 0755, NULL);
     s->inotify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
-    if (s->inotify >= 0 && inotify_add_watch(s->inotify, path, IN_CREATE | IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM |
-                                                                   IN_DELETE) >= 0)
+    if (s->inotify >= 0 && inotify_add_watch(s->inotify, path,
+                                             IN_CREATE | IN_CLOSE_WRITE | IN_MOVED_TO |
+                                                 IN_MOVED_FROM | IN_DELETE) >= 0)
         loop_io_start(k->loop, &s->io, s->inotify, LOOP_READ, on_change);
     loop_timer_start(k->loop, &s->timer, 0, on_look);
     return s;

@@ -1,4 +1,5 @@
-/* Patches of pods/status: the newest state is sent, one request a pod at a time; equal states are not sent again. */
+/* Patches of pods/status: the newest state is sent, one request a pod at a time; equal states are
+ * not sent again. */
 #include "base/log.h"
 #include "base/mem.h"
 #include "kubelet/pod.h"
@@ -27,7 +28,9 @@ static void add_conditions(struct buf *b, const K8s__PodStatus *s)
         char when[WALL_TEXT];
 
         wall_format(object_wall(c->lasttransitiontime), when);
-        (void)buf_printf(b, "%s{\"type\":\"%s\",\"status\":\"%s\",\"lastProbeTime\":null,\"lastTransitionTime\":\"%s\"",
+        (void)buf_printf(b,
+                         "%s{\"type\":\"%s\",\"status\":\"%s\",\"lastProbeTime\":null,"
+                         "\"lastTransitionTime\":\"%s\"",
                          i ? "," : "", c->type, c->status, when);
         if (c->has_observedgeneration)
             (void)buf_printf(b, ",\"observedGeneration\":%lld", (long long)c->observedgeneration);
@@ -56,7 +59,9 @@ static void body(struct pod *p, const K8s__PodStatus *s, const char *uid, struct
     char started[WALL_TEXT];
 
     wall_format(object_wall(s->starttime), started);
-    (void)buf_printf(b, "{\"metadata\":{\"uid\":\"%s\"},\"status\":{\"phase\":\"%s\",\"startTime\":\"%s\",\"qosClass\":\"%s\"",
+    (void)buf_printf(b,
+                     "{\"metadata\":{\"uid\":\"%s\"},\"status\":{\"phase\":\"%s\",\"startTime\":\"%"
+                     "s\",\"qosClass\":\"%s\"",
                      uid, s->phase, started, s->qosclass);
     if (s->has_observedgeneration && !pod_is_static(p))
         (void)buf_printf(b, ",\"observedGeneration\":%lld", (long long)s->observedgeneration);
@@ -73,7 +78,8 @@ static void body(struct pod *p, const K8s__PodStatus *s, const char *uid, struct
     (void)buf_add_z(b, "]");
     add_list(b, "initContainerStatuses", s->initcontainerstatuses, s->n_initcontainerstatuses);
     add_list(b, "containerStatuses", s->containerstatuses, s->n_containerstatuses);
-    add_list(b, "ephemeralContainerStatuses", s->ephemeralcontainerstatuses, s->n_ephemeralcontainerstatuses);
+    add_list(b, "ephemeralContainerStatuses", s->ephemeralcontainerstatuses,
+             s->n_ephemeralcontainerstatuses);
     add_conditions(b, s);
     (void)buf_add_z(b, "}}");
 }
@@ -92,7 +98,8 @@ static void on_sent(const struct kube_result *r, void *arg)
 
     p->status_call = NULL;
     if (r->err && r->http_code != 404 && r->http_code != 409 && r->http_code != 422) {
-        log_warn("kubelet", "sending a pod's status", "pod", p->text, "error", error_message(r->err), NULL);
+        log_warn("kubelet", "sending a pod's status", "pod", p->text, "error",
+                 error_message(r->err), NULL);
         str_replace(&p->sent, NULL);
         p->status_delay_ms = p->status_delay_ms ? p->status_delay_ms * 2 : RETRY_FIRST_MS;
         if (p->status_delay_ms > RETRY_MAX_MS)
@@ -123,8 +130,8 @@ void status_send(struct pod *p)
     body(p, pod_status(&a, p), uid, &b);
     if (!streq(p->sent, b.p)) {
         str_replace(&p->sent, b.p);
-        kube_patch(p->k->client, &k8s__pod__descriptor, p->ns, p->name, "status", KUBE_PATCH_STRATEGIC, buf_str(&b), on_sent,
-                   p, &p->status_call);
+        kube_patch(p->k->client, &k8s__pod__descriptor, p->ns, p->name, "status",
+                   KUBE_PATCH_STRATEGIC, buf_str(&b), on_sent, p, &p->status_call);
     } else if (ended) {
         p->status_sent_final = true;
     }

@@ -29,7 +29,9 @@ static void from_log(struct run *r)
 
 void termination_read(struct run *r)
 {
-    cleanup_close int fd = r->last_words_file ? open(r->last_words_file, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK) : -1;
+    cleanup_close int fd = r->last_words_file ? open(r->last_words_file,
+                                                     O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
+                                              : -1;
     char text[TERMINATION_MESSAGE_MAX];
     ssize_t n = fd >= 0 ? read(fd, text, sizeof(text)) : 0;
 

@@ -10,7 +10,8 @@ int64_t container_max_backoff_ns(const struct kubelet *k)
 static int64_t crash_wait(struct container *c, const struct run *r)
 {
     struct pod *p = c->pod;
-    int64_t due = crash_due_ns(&c->crash, r->finished_ns, wall_now().ns, container_max_backoff_ns(p->k));
+    int64_t due =
+        crash_due_ns(&c->crash, r->finished_ns, wall_now().ns, container_max_backoff_ns(p->k));
     char delay[WALL_TEXT], message[512];
 
     if (due < 0) {
@@ -19,10 +20,12 @@ static int64_t crash_wait(struct container *c, const struct run *r)
         return 0;
     }
     duration_format(c->crash.delay_ns, delay);
-    (void)snprintf(message, sizeof(message), "back-off %s restarting failed container=%s pod=%s_%s(%s)", delay,
-                   c->spec->name, p->name, p->ns, p->uid);
+    (void)snprintf(message, sizeof(message),
+                   "back-off %s restarting failed container=%s pod=%s_%s(%s)", delay, c->spec->name,
+                   p->name, p->ns, p->uid);
     if (!streq(c->wait_message, message))
-        pod_event(p, c, "Warning", "BackOff", "Back-off restarting failed container %s in pod %s_%s(%s)", c->spec->name,
+        pod_event(p, c, "Warning", "BackOff",
+                  "Back-off restarting failed container %s in pod %s_%s(%s)", c->spec->name,
                   p->name, p->ns, p->uid);
     container_wait(c, "CrashLoopBackOff", message);
     return due;
@@ -54,9 +57,12 @@ void pod_view_fill(struct pod *p, struct pod_view *v, struct container_view *vie
     const char *policy = p->api->spec->restartpolicy;
 
     *v = (struct pod_view){.now_ns = wall_now().ns, .c = views, .n = p->n_containers};
-    v->policy = streq(policy, "Never") ? VIEW_NEVER : streq(policy, "OnFailure") ? VIEW_ON_FAILURE : VIEW_ALWAYS;
+    v->policy = streq(policy, "Never")       ? VIEW_NEVER
+                : streq(policy, "OnFailure") ? VIEW_ON_FAILURE
+                                             : VIEW_ALWAYS;
     v->has_sandbox = s != NULL;
-    v->sandbox_ready = s && s->ready && s->host_network == pod_host_network(p) && (s->ip || s->host_network);
+    v->sandbox_ready =
+        s && s->ready && s->host_network == pod_host_network(p) && (s->ip || s->host_network);
     v->sandbox_not_before_ns = p->sandbox_retry_ns;
     for (size_t i = 0; i < p->n_containers; i++)
         fill_one(p->containers[i], s, &views[i]);

@@ -18,7 +18,8 @@
 
 static char *volume_dir(const struct pod *p, const K8s__Volume *v)
 {
-    return xasprintf("%s/pods/%s/volumes/%s/%s", p->k->cfg->root_dir, p->uid, volume_plugin(v->volumesource), v->name);
+    return xasprintf("%s/pods/%s/volumes/%s/%s", p->k->cfg->root_dir, p->uid,
+                     volume_plugin(v->volumesource), v->name);
 }
 
 static int64_t fs_group(const struct pod *p)
@@ -49,10 +50,13 @@ static int own_root(const char *dir, mode_t mode, int64_t group, struct error **
         return error_set_errno(err, errno, "open %s", dir);
     if (group >= 0 && fchown(fd, (uid_t)-1, (gid_t)group) < 0)
         return error_set_errno(err, errno, "change the group of %s", dir);
-    return fchmod(fd, group >= 0 ? mode | 02770 : mode) < 0 ? error_set_errno(err, errno, "change the mode of %s", dir) : 0;
+    return fchmod(fd, group >= 0 ? mode | 02770 : mode) < 0
+               ? error_set_errno(err, errno, "change the mode of %s", dir)
+               : 0;
 }
 
-static int make_empty(struct pod *p, const K8s__EmptyDirVolumeSource *e, const char *dir, struct error **err)
+static int make_empty(struct pod *p, const K8s__EmptyDirVolumeSource *e, const char *dir,
+                      struct error **err)
 {
     const char *medium = e ? strna(e->medium) : "";
     bool fresh = !path_exists(dir);
@@ -69,7 +73,8 @@ static int make_empty(struct pod *p, const K8s__EmptyDirVolumeSource *e, const c
     return r >= 0 && fresh ? own_root(dir, 0777, fs_group(p), err) : r;
 }
 
-static int make_payload(struct pod *p, const K8s__VolumeSource *s, const char *dir, struct error **err)
+static int make_payload(struct pod *p, const K8s__VolumeSource *s, const char *dir,
+                        struct error **err)
 {
     struct arena a;
     struct payload l = {.a = &a};
@@ -113,14 +118,16 @@ static int make_volume(struct pod *p, const K8s__Volume *v, struct error **err)
     if (s && s->hostpath)
         return host_path_check(s->hostpath->path, s->hostpath->type, err);
     dir = volume_dir(p, v);
-    return volume_has_payload(s) ? make_payload(p, s, dir, err) : make_empty(p, s ? s->emptydir : NULL, dir, err);
+    return volume_has_payload(s) ? make_payload(p, s, dir, err)
+                                 : make_empty(p, s ? s->emptydir : NULL, dir, err);
 }
 
 /* ---- steps ---- */
 
 static void failed(struct pod *p, const K8s__Volume *v, const struct error *err)
 {
-    cleanup_free char *text = xasprintf("MountVolume.SetUp failed for volume \"%s\" : %s", v->name, error_message(err));
+    cleanup_free char *text =
+        xasprintf("MountVolume.SetUp failed for volume \"%s\" : %s", v->name, error_message(err));
 
     if (streq(p->volume_error, text))
         return;
@@ -175,13 +182,16 @@ void volumes_refresh(struct pod *p)
         return;
     for (size_t i = 0; i < s->n_volumes; i++) {
         cleanup_error struct error *err = NULL;
-        int r = volume_has_payload(s->volumes[i]->volumesource) ? make_volume(p, s->volumes[i], &err) : 0;
+        int r = volume_has_payload(s->volumes[i]->volumesource)
+                    ? make_volume(p, s->volumes[i], &err)
+                    : 0;
 
         if (r == 1)
-            log_info("kubelet", "volume has new content", "pod", p->text, "volume", s->volumes[i]->name, NULL);
+            log_info("kubelet", "volume has new content", "pod", p->text, "volume",
+                     s->volumes[i]->name, NULL);
         if (r < 0 && r != -EAGAIN)
-            log_warn("kubelet", "content of a volume stays old", "pod", p->text, "volume", s->volumes[i]->name, "error",
-                     error_message(err), NULL);
+            log_warn("kubelet", "content of a volume stays old", "pod", p->text, "volume",
+                     s->volumes[i]->name, "error", error_message(err), NULL);
         pending |= r == -EAGAIN;
         again |= r < 0;
     }
@@ -189,7 +199,8 @@ void volumes_refresh(struct pod *p)
         schedule(p);
         return;
     }
-    p->volumes_next_ns = pending ? 1 : now + REFRESH_RETRY_NS; /* the pod is stepped when what is missing came */
+    p->volumes_next_ns =
+        pending ? 1 : now + REFRESH_RETRY_NS; /* the pod is stepped when what is missing came */
     pod_kick_at(p, wall_now().ns + REFRESH_RETRY_NS);
 }
 
@@ -198,7 +209,8 @@ void volumes_clean(const char *pod_directory)
     cleanup_error struct error *err = NULL;
 
     if (mount_clear_below(pod_directory, &err) < 0 || dir_remove_tree(pod_directory, &err) < 0)
-        log_warn("kubelet", "directory of a pod stays", "directory", pod_directory, "error", error_message(err), NULL);
+        log_warn("kubelet", "directory of a pod stays", "directory", pod_directory, "error",
+                 error_message(err), NULL);
 }
 
 /* ---- mounts of containers ---- */
@@ -209,11 +221,12 @@ static char *subpath_target(const struct pod *p, const char *volume, const char 
     char hex[SHA256_HEX];
 
     sha256_hex(sub_path, strlen(sub_path), hex);
-    return xasprintf("%s/pods/%s/volume-subpaths/%s/%.16s", p->k->cfg->root_dir, p->uid, volume, hex);
+    return xasprintf("%s/pods/%s/volume-subpaths/%s/%.16s", p->k->cfg->root_dir, p->uid, volume,
+                     hex);
 }
 
-int volume_mount_path(struct pod *p, const K8s__VolumeMount *m, const char *sub_path, char **ret, bool *ret_read_only,
-                      struct error **err)
+int volume_mount_path(struct pod *p, const K8s__VolumeMount *m, const char *sub_path, char **ret,
+                      bool *ret_read_only, struct error **err)
 {
     const K8s__PodSpec *s = p->api->spec;
     const K8s__Volume *v = NULL;
@@ -226,10 +239,12 @@ int volume_mount_path(struct pod *p, const K8s__VolumeMount *m, const char *sub_
         if (streq(s->volumes[i]->name, m->name))
             v = s->volumes[i];
     if (!v)
-        return error_set(err, ENOENT, "volume \"%s\" of the mount at %s is not in the pod", strna(m->name), strna(m->mountpath));
+        return error_set(err, ENOENT, "volume \"%s\" of the mount at %s is not in the pod",
+                         strna(m->name), strna(m->mountpath));
     if (!volume_plugin(v->volumesource))
         return not_served(v, err);
-    root = v->volumesource && v->volumesource->hostpath ? xstrdup(v->volumesource->hostpath->path) : volume_dir(p, v);
+    root = v->volumesource && v->volumesource->hostpath ? xstrdup(v->volumesource->hostpath->path)
+                                                        : volume_dir(p, v);
     *ret_read_only = m->readonly || volume_has_payload(v->volumesource);
     if (!sub_path || !*sub_path) {
         *ret = TAKE(root);

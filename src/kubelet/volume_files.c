@@ -67,7 +67,8 @@ static bool all_same(int dirfd, const struct payload *l, int64_t group)
 
 /* ---- writing ---- */
 
-static int own(int fd, const char *what, uint32_t mode, int64_t user, int64_t group, struct error **err)
+static int own(int fd, const char *what, uint32_t mode, int64_t user, int64_t group,
+               struct error **err)
 {
     if ((user >= 0 || group >= 0) &&
         fchown(fd, user >= 0 ? (uid_t)user : (uid_t)-1, group >= 0 ? (gid_t)group : (gid_t)-1) < 0)
@@ -116,7 +117,8 @@ static int write_file(int dirfd, const struct payload_file *f, int64_t group, st
             (void)close(parent);
         parent = next;
     }
-    fd = openat(parent < 0 ? dirfd : parent, part.p, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    fd = openat(parent < 0 ? dirfd : parent, part.p,
+                O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0)
         return error_set_errno(err, errno, "create %s", f->path);
     while (left.n) {

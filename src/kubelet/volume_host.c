@@ -6,9 +6,9 @@
 
 static const struct host_type {
     const char *name;
-    mode_t format;   /* of st_mode */
-    mode_t make;     /* permissions when it may be made */
-    const char *is;  /* for messages */
+    mode_t format;  /* of st_mode */
+    mode_t make;    /* permissions when it may be made */
+    const char *is; /* for messages */
 } types[] = {
     {"DirectoryOrCreate", S_IFDIR, 0755, "directory"},
     {"Directory", S_IFDIR, 0, "directory"},

@@ -16,7 +16,8 @@ bool mount_is_point(const char *path)
     struct statx sx;
 
     return statx(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, STATX_TYPE, &sx) == 0 &&
-           (sx.stx_attributes_mask & STATX_ATTR_MOUNT_ROOT) && (sx.stx_attributes & STATX_ATTR_MOUNT_ROOT);
+           (sx.stx_attributes_mask & STATX_ATTR_MOUNT_ROOT) &&
+           (sx.stx_attributes & STATX_ATTR_MOUNT_ROOT);
 }
 
 int mount_tmpfs(const char *path, int64_t size_bytes, mode_t mode, struct error **err)
@@ -46,7 +47,8 @@ static char *unescape(struct str s)
 
     for (size_t i = 0; i < s.n; i++) {
         if (s.p[i] == '\\' && i + 3 < s.n) {
-            out[n++] = (char)((s.p[i + 1] - '0') << 6 | (s.p[i + 2] - '0') << 3 | (s.p[i + 3] - '0'));
+            out[n++] =
+                (char)((s.p[i + 1] - '0') << 6 | (s.p[i + 2] - '0') << 3 | (s.p[i + 3] - '0'));
             i += 3;
         } else {
             out[n++] = s.p[i];
@@ -133,7 +135,8 @@ int mount_clear_below(const char *path, struct error **err)
 
 static int open_beneath(int root, const char *path, uint64_t flags)
 {
-    struct open_how how = {.flags = flags | O_CLOEXEC, .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS};
+    struct open_how how = {.flags = flags | O_CLOEXEC,
+                           .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS};
     long fd;
 
     do
@@ -218,7 +221,8 @@ int subpath_open(const char *root, const char *sub_path, int *ret_fd, struct err
     if (r >= 0)
         r = make_rest(&fd, rest, st.st_mode & 07777);
     if (r == -EXDEV)
-        return error_set(err, EXDEV, "subPath \"%s\" is not within volume path \"%s\"", sub_path, root);
+        return error_set(err, EXDEV, "subPath \"%s\" is not within volume path \"%s\"", sub_path,
+                         root);
     if (r < 0)
         return error_set_errno(err, -r, "subPath \"%s\" of %s", sub_path, root);
     *ret_fd = TAKE_FD(fd);
@@ -244,7 +248,8 @@ int subpath_bind(int fd, const char *target, struct error **err)
         if (umount2(target, UMOUNT_NOFOLLOW | MNT_DETACH) < 0)
             return error_set_errno(err, errno, "unmount %s", target);
     }
-    if (lstat(target, &there) == 0 && S_ISDIR(there.st_mode) != S_ISDIR(st.st_mode) && remove(target) < 0)
+    if (lstat(target, &there) == 0 && S_ISDIR(there.st_mode) != S_ISDIR(st.st_mode) &&
+        remove(target) < 0)
         return error_set_errno(err, errno, "remove %s", target);
     if (dir_make_parent(target, 0750, err) < 0)
         return -EIO;

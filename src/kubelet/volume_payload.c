@@ -8,7 +8,8 @@ int payload_path_check(const char *path, struct error **err)
     struct str rest = str_of(strna(path));
 
     if (!rest.n || rest.p[0] == '/' || rest.n >= PATH_BYTES_MAX)
-        return error_set(err, EINVAL, "invalid path: must be relative and not empty: \"%s\"", strna(path));
+        return error_set(err, EINVAL, "invalid path: must be relative and not empty: \"%s\"",
+                         strna(path));
     if (strstarts(path, ".."))
         return error_set(err, EINVAL, "invalid path: must not start with '..': \"%s\"", path);
     while (rest.p) {
@@ -17,7 +18,8 @@ int payload_path_check(const char *path, struct error **err)
         if (str_eq_z(part, ".."))
             return error_set(err, EINVAL, "invalid path: must not contain '..': \"%s\"", path);
         if (part.n > 255)
-            return error_set(err, EINVAL, "invalid path: filename must be at most 255 bytes: \"%s\"", path);
+            return error_set(err, EINVAL,
+                             "invalid path: filename must be at most 255 bytes: \"%s\"", path);
     }
     return 0;
 }
@@ -43,7 +45,8 @@ static char *clean(struct arena *a, const char *path)
     return out;
 }
 
-int payload_add(struct payload *l, const char *path, struct str data, uint32_t mode, int64_t user, struct error **err)
+int payload_add(struct payload *l, const char *path, struct str data, uint32_t mode, int64_t user,
+                struct error **err)
 {
     struct payload_file *f = NULL;
     char *name;
@@ -67,7 +70,8 @@ int payload_add(struct payload *l, const char *path, struct str data, uint32_t m
         }
         f = &l->v[l->n++];
     }
-    *f = (struct payload_file){name, {arena_strndup(l->a, data.n ? data.p : "", data.n), data.n}, mode & 0777, user};
+    *f = (struct payload_file){
+        name, {arena_strndup(l->a, data.n ? data.p : "", data.n), data.n}, mode & 0777, user};
     return 0;
 }
 
@@ -94,8 +98,9 @@ static bool key_get(const struct keys *k, const char *key, struct str *ret)
     return false;
 }
 
-static int add_keys(struct payload *l, const struct keys *k, K8s__KeyToPath *const *items, size_t n_items, uint32_t mode,
-                    bool optional, const char *missing, struct error **err)
+static int add_keys(struct payload *l, const struct keys *k, K8s__KeyToPath *const *items,
+                    size_t n_items, uint32_t mode, bool optional, const char *missing,
+                    struct error **err)
 {
     struct str data;
     int r = 0;
@@ -104,7 +109,8 @@ static int add_keys(struct payload *l, const struct keys *k, K8s__KeyToPath *con
         const char *key = strna(items[i]->key);
 
         if (key_get(k, key, &data))
-            r = payload_add(l, items[i]->path, data, items[i]->has_mode ? (uint32_t)items[i]->mode : mode, -1, err);
+            r = payload_add(l, items[i]->path, data,
+                            items[i]->has_mode ? (uint32_t)items[i]->mode : mode, -1, err);
         else if (!optional)
             r = error_set(err, ENOENT, "%s: %s", missing, key);
     }
@@ -117,18 +123,20 @@ static int add_keys(struct payload *l, const struct keys *k, K8s__KeyToPath *con
     return r;
 }
 
-int payload_config_map(struct payload *l, const K8s__ConfigMap *m, K8s__KeyToPath *const *items, size_t n_items,
-                       uint32_t mode, bool optional, struct error **err)
+int payload_config_map(struct payload *l, const K8s__ConfigMap *m, K8s__KeyToPath *const *items,
+                       size_t n_items, uint32_t mode, bool optional, struct error **err)
 {
     struct keys k = {m->data, m->n_data, m->binarydata, m->n_binarydata};
 
-    return add_keys(l, &k, items, n_items, mode, optional, "configmap references non-existent config key", err);
+    return add_keys(l, &k, items, n_items, mode, optional,
+                    "configmap references non-existent config key", err);
 }
 
-int payload_secret(struct payload *l, const K8s__Secret *s, K8s__KeyToPath *const *items, size_t n_items, uint32_t mode,
-                   bool optional, struct error **err)
+int payload_secret(struct payload *l, const K8s__Secret *s, K8s__KeyToPath *const *items,
+                   size_t n_items, uint32_t mode, bool optional, struct error **err)
 {
     struct keys k = {NULL, 0, s->data, s->n_data};
 
-    return add_keys(l, &k, items, n_items, mode, optional, "references non-existent secret key", err);
+    return add_keys(l, &k, items, n_items, mode, optional, "references non-existent secret key",
+                    err);
 }

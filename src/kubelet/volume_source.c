@@ -31,12 +31,17 @@ bool volume_has_payload(const K8s__VolumeSource *s)
 /* The one user all containers run as, when the spec says so; else negative. */
 static int64_t only_user(const K8s__PodSpec *s)
 {
-    int64_t pod = s->securitycontext && s->securitycontext->has_runasuser ? s->securitycontext->runasuser : -1;
+    int64_t pod = s->securitycontext && s->securitycontext->has_runasuser
+                      ? s->securitycontext->runasuser
+                      : -1;
     int64_t user = -1;
 
     for (size_t i = 0; i < s->n_initcontainers + s->n_containers; i++) {
-        const K8s__Container *c = i < s->n_initcontainers ? s->initcontainers[i] : s->containers[i - s->n_initcontainers];
-        int64_t u = c->securitycontext && c->securitycontext->has_runasuser ? c->securitycontext->runasuser : pod;
+        const K8s__Container *c =
+            i < s->n_initcontainers ? s->initcontainers[i] : s->containers[i - s->n_initcontainers];
+        int64_t u = c->securitycontext && c->securitycontext->has_runasuser
+                        ? c->securitycontext->runasuser
+                        : pod;
 
         if (u < 0 || (i && u != user))
             return -1;
@@ -45,7 +50,8 @@ static int64_t only_user(const K8s__PodSpec *s)
     return user;
 }
 
-static int outcome(enum ref_state state, const char *kind, const char *name, const char *ns, const char *text, struct error **err)
+static int outcome(enum ref_state state, const char *kind, const char *name, const char *ns,
+                   const char *text, struct error **err)
 {
     switch (state) {
     case REF_PENDING:
@@ -60,8 +66,8 @@ static int outcome(enum ref_state state, const char *kind, const char *name, con
     return 0;
 }
 
-static int add_config_map(struct pod *p, const char *name, K8s__KeyToPath *const *items, size_t n, uint32_t mode,
-                          bool optional, struct payload *l, struct error **err)
+static int add_config_map(struct pod *p, const char *name, K8s__KeyToPath *const *items, size_t n,
+                          uint32_t mode, bool optional, struct payload *l, struct error **err)
 {
     const char *text = NULL;
     K8s__ConfigMap *m = NULL;
@@ -74,8 +80,8 @@ static int add_config_map(struct pod *p, const char *name, K8s__KeyToPath *const
     return payload_config_map(l, m, items, n, mode, optional, err);
 }
 
-static int add_secret(struct pod *p, const char *name, K8s__KeyToPath *const *items, size_t n, uint32_t mode,
-                      bool optional, struct payload *l, struct error **err)
+static int add_secret(struct pod *p, const char *name, K8s__KeyToPath *const *items, size_t n,
+                      uint32_t mode, bool optional, struct payload *l, struct error **err)
 {
     const char *text = NULL;
     K8s__Secret *s = NULL;
@@ -88,8 +94,8 @@ static int add_secret(struct pod *p, const char *name, K8s__KeyToPath *const *it
     return payload_secret(l, s, items, n, mode, optional, err);
 }
 
-static int add_downward(struct pod *p, K8s__DownwardAPIVolumeFile *const *items, size_t n, uint32_t mode,
-                        struct payload *l, struct error **err)
+static int add_downward(struct pod *p, K8s__DownwardAPIVolumeFile *const *items, size_t n,
+                        uint32_t mode, struct payload *l, struct error **err)
 {
     for (size_t i = 0; i < n; i++) {
         const K8s__DownwardAPIVolumeFile *f = items[i];
@@ -101,51 +107,60 @@ static int add_downward(struct pod *p, K8s__DownwardAPIVolumeFile *const *items,
         else if (f->resourcefieldref)
             r = resource_value(l->a, p, NULL, f->resourcefieldref, &value, err);
         else
-            r = error_set(err, EINVAL, "downwardAPI file %s has neither fieldRef nor resourceFieldRef", strna(f->path));
+            r = error_set(err, EINVAL,
+                          "downwardAPI file %s has neither fieldRef nor resourceFieldRef",
+                          strna(f->path));
         if (r >= 0)
-            r = payload_add(l, f->path, str_of(value), f->has_mode ? (uint32_t)f->mode : mode, -1, err);
+            r = payload_add(l, f->path, str_of(value), f->has_mode ? (uint32_t)f->mode : mode, -1,
+                            err);
         if (r < 0)
             return r;
     }
     return 0;
 }
 
-static int add_token(struct pod *p, const K8s__ServiceAccountTokenProjection *t, uint32_t mode, struct payload *l,
-                     struct error **err)
+static int add_token(struct pod *p, const K8s__ServiceAccountTokenProjection *t, uint32_t mode,
+                     struct payload *l, struct error **err)
 {
     const K8s__PodSecurityContext *sc = p->api->spec->securitycontext;
     int64_t user = only_user(p->api->spec);
     const char *text = NULL;
     const char *token = NULL;
-    enum ref_state state = refs_token(p, strna(t->audience),
-                                      t->has_expirationseconds ? t->expirationseconds : TOKEN_SECONDS_DEFAULT, &token, &text);
+    enum ref_state state = refs_token(
+        p, strna(t->audience),
+        t->has_expirationseconds ? t->expirationseconds : TOKEN_SECONDS_DEFAULT, &token, &text);
 
     if (state == REF_PENDING)
         return error_set(err, EAGAIN, "a token is being fetched");
     if (state != REF_OK)
-        return error_set(err, EIO, "failed to fetch token: %s", text ? text : "service account not found");
+        return error_set(err, EIO, "failed to fetch token: %s",
+                         text ? text : "service account not found");
     if (user >= 0 || (sc && sc->has_fsgroup))
         mode = 0600;
     return payload_add(l, t->path, str_of(token), mode, user, err);
 }
 
-static int add_projection(struct pod *p, const K8s__VolumeProjection *s, uint32_t mode, struct payload *l,
-                          struct error **err)
+static int add_projection(struct pod *p, const K8s__VolumeProjection *s, uint32_t mode,
+                          struct payload *l, struct error **err)
 {
     if (s->secret)
-        return add_secret(p, s->secret->localobjectreference ? s->secret->localobjectreference->name : "",
-                          s->secret->items, s->secret->n_items, mode, s->secret->optional, l, err);
+        return add_secret(
+            p, s->secret->localobjectreference ? s->secret->localobjectreference->name : "",
+            s->secret->items, s->secret->n_items, mode, s->secret->optional, l, err);
     if (s->configmap)
-        return add_config_map(p, s->configmap->localobjectreference ? s->configmap->localobjectreference->name : "",
-                              s->configmap->items, s->configmap->n_items, mode, s->configmap->optional, l, err);
+        return add_config_map(
+            p, s->configmap->localobjectreference ? s->configmap->localobjectreference->name : "",
+            s->configmap->items, s->configmap->n_items, mode, s->configmap->optional, l, err);
     if (s->downwardapi)
         return add_downward(p, s->downwardapi->items, s->downwardapi->n_items, mode, l, err);
     if (s->serviceaccounttoken)
         return add_token(p, s->serviceaccounttoken, mode, l, err);
-    return error_set(err, ENOTSUP, "a source of the projected volume is of a kind this node does not serve");
+    return error_set(err, ENOTSUP,
+                     "a source of the projected volume is of a kind this node does not serve");
 }
 
-static int add_projected(struct pod *p, const K8s__ProjectedVolumeSource *s, struct payload *l, struct error **err)
+static int add_projected(struct pod *p, const K8s__ProjectedVolumeSource *s, struct payload *l,
+                         struct error **err)
 {
     uint32_t mode = s->has_defaultmode ? (uint32_t)s->defaultmode : MODE_DEFAULT;
     bool pending = false;
@@ -169,16 +184,20 @@ static int add_projected(struct pod *p, const K8s__ProjectedVolumeSource *s, str
 int volume_payload(struct pod *p, const K8s__VolumeSource *s, struct payload *l, struct error **err)
 {
     if (s->configmap)
-        return add_config_map(p, s->configmap->localobjectreference ? s->configmap->localobjectreference->name : "",
-                              s->configmap->items, s->configmap->n_items,
-                              s->configmap->has_defaultmode ? (uint32_t)s->configmap->defaultmode : MODE_DEFAULT,
-                              s->configmap->optional, l, err);
+        return add_config_map(
+            p, s->configmap->localobjectreference ? s->configmap->localobjectreference->name : "",
+            s->configmap->items, s->configmap->n_items,
+            s->configmap->has_defaultmode ? (uint32_t)s->configmap->defaultmode : MODE_DEFAULT,
+            s->configmap->optional, l, err);
     if (s->secret)
         return add_secret(p, s->secret->secretname, s->secret->items, s->secret->n_items,
-                          s->secret->has_defaultmode ? (uint32_t)s->secret->defaultmode : MODE_DEFAULT,
+                          s->secret->has_defaultmode ? (uint32_t)s->secret->defaultmode
+                                                     : MODE_DEFAULT,
                           s->secret->optional, l, err);
     if (s->downwardapi)
         return add_downward(p, s->downwardapi->items, s->downwardapi->n_items,
-                            s->downwardapi->has_defaultmode ? (uint32_t)s->downwardapi->defaultmode : MODE_DEFAULT, l, err);
+                            s->downwardapi->has_defaultmode ? (uint32_t)s->downwardapi->defaultmode
+                                                            : MODE_DEFAULT,
+                            l, err);
     return add_projected(p, s->projected, l, err);
 }

@@ -1,4 +1,5 @@
-/* Volumes: what files they hold, how content changes, what a subPath can reach, what is left after a pod. */
+/* Volumes: what files they hold, how content changes, what a subPath can reach, what is left after
+ * a pod. */
 #include "kubelet/volume.h"
 #include "base/file.h"
 #include "base/mem.h"
@@ -18,20 +19,23 @@ static K8s__Secret *the_secret;
 static enum ref_state map_state = REF_OK;
 static char last_event[512];
 
-enum ref_state refs_config_map(struct pod *p, const char *name, K8s__ConfigMap **ret, const char **err_text)
+enum ref_state refs_config_map(struct pod *p, const char *name, K8s__ConfigMap **ret,
+                               const char **err_text)
 {
     *ret = the_map;
     *err_text = "connection refused";
     return map_state == REF_OK && !streq(name, "settings") ? REF_MISSING : map_state;
 }
 
-enum ref_state refs_secret(struct pod *p, const char *name, K8s__Secret **ret, const char **err_text)
+enum ref_state refs_secret(struct pod *p, const char *name, K8s__Secret **ret,
+                           const char **err_text)
 {
     *ret = the_secret;
     return streq(name, "keys") ? REF_OK : REF_MISSING;
 }
 
-enum ref_state refs_token(struct pod *p, const char *audience, int64_t seconds, const char **ret, const char **err_text)
+enum ref_state refs_token(struct pod *p, const char *audience, int64_t seconds, const char **ret,
+                          const char **err_text)
 {
     *ret = seconds == 3607 ? "token-3607" : "token";
     return REF_OK;
@@ -61,7 +65,8 @@ struct container *pod_container(struct pod *p, const char *name)
     return NULL;
 }
 
-void pod_event(struct pod *p, const struct container *c, const char *type, const char *reason, const char *fmt, ...)
+void pod_event(struct pod *p, const struct container *c, const char *type, const char *reason,
+               const char *fmt, ...)
 {
     va_list ap;
 
@@ -99,14 +104,16 @@ static void world_init(struct world *w, const char *spec)
     w->cfg.root_dir = w->root;
     w->k.cfg = &w->cfg;
     w->p.k = &w->k;
-    w->p.uid = (char *)(uintptr_t)"u1";
-    w->p.ns = (char *)(uintptr_t)"default";
-    w->p.name = (char *)(uintptr_t)"web";
-    w->p.text = (char *)(uintptr_t)"default/web";
+    w->p.uid = (char *)(uintptr_t) "u1";
+    w->p.ns = (char *)(uintptr_t) "default";
+    w->p.name = (char *)(uintptr_t) "web";
+    w->p.text = (char *)(uintptr_t) "default/web";
     w->p.api = object_new(&w->a, &k8s__pod__descriptor);
-    w->p.api->metadata = parse(w, &k8s__object_meta__descriptor, "{\"labels\":{\"b\":\"2\",\"a\":\"1\"}}");
+    w->p.api->metadata =
+        parse(w, &k8s__object_meta__descriptor, "{\"labels\":{\"b\":\"2\",\"a\":\"1\"}}");
     w->p.api->spec = parse(w, &k8s__pod_spec__descriptor, spec);
-    the_map = parse(w, &k8s__config_map__descriptor, "{\"data\":{\"one\":\"1\",\"two\":\"2\"},\"binaryData\":{\"raw\":\"AAE=\"}}");
+    the_map = parse(w, &k8s__config_map__descriptor,
+                    "{\"data\":{\"one\":\"1\",\"two\":\"2\"},\"binaryData\":{\"raw\":\"AAE=\"}}");
     the_secret = parse(w, &k8s__secret__descriptor, "{\"data\":{\"password\":\"c2VjcmV0\"}}");
     map_state = REF_OK;
     last_event[0] = '\0';
@@ -182,9 +189,11 @@ TEST(items_choose_keys)
     assert_int_equal(l.n, 3);
     assert_int_equal(l.v[2].data.n, 2);
     s = parse(&w, &k8s__config_map_volume_source__descriptor,
-              "{\"items\":[{\"key\":\"one\",\"path\":\"x/./first\",\"mode\":256},{\"key\":\"none\",\"path\":\"y\"}]}");
+              "{\"items\":[{\"key\":\"one\",\"path\":\"x/./"
+              "first\",\"mode\":256},{\"key\":\"none\",\"path\":\"y\"}]}");
     l.n = 0;
-    assert_int_equal(payload_config_map(&l, the_map, s->items, s->n_items, 0644, false, &err), -ENOENT);
+    assert_int_equal(payload_config_map(&l, the_map, s->items, s->n_items, 0644, false, &err),
+                     -ENOENT);
     assert_string_equal(error_message(err), "configmap references non-existent config key: none");
     error_clear(&err);
     l.n = 0;
@@ -241,15 +250,20 @@ TEST(volumes_of_a_pod)
 
     if (!can_mount())
         return;
-    world_init(&w, "{\"securityContext\":{\"fsGroup\":1234},\"containers\":[{\"name\":\"c\"}],\"volumes\":["
-                   "{\"name\":\"e\",\"emptyDir\":{}},{\"name\":\"m\",\"emptyDir\":{\"medium\":\"Memory\",\"sizeLimit\":\"1Mi\"}},"
-                   "{\"name\":\"c\",\"configMap\":{\"name\":\"settings\",\"defaultMode\":256}},"
-                   "{\"name\":\"s\",\"secret\":{\"secretName\":\"keys\"}},"
-                   "{\"name\":\"d\",\"downwardAPI\":{\"items\":[{\"path\":\"labels\",\"fieldRef\":{\"fieldPath\":\"metadata.labels\"}}]}},"
-                   "{\"name\":\"p\",\"projected\":{\"sources\":["
-                   "{\"serviceAccountToken\":{\"path\":\"token\",\"expirationSeconds\":3607}},"
-                   "{\"configMap\":{\"name\":\"absent\",\"optional\":true}},"
-                   "{\"downwardAPI\":{\"items\":[{\"path\":\"namespace\",\"fieldRef\":{\"fieldPath\":\"metadata.namespace\"}}]}}]}}]}");
+    world_init(
+        &w,
+        "{\"securityContext\":{\"fsGroup\":1234},\"containers\":[{\"name\":\"c\"}],\"volumes\":["
+        "{\"name\":\"e\",\"emptyDir\":{}},{\"name\":\"m\",\"emptyDir\":{\"medium\":\"Memory\","
+        "\"sizeLimit\":\"1Mi\"}},"
+        "{\"name\":\"c\",\"configMap\":{\"name\":\"settings\",\"defaultMode\":256}},"
+        "{\"name\":\"s\",\"secret\":{\"secretName\":\"keys\"}},"
+        "{\"name\":\"d\",\"downwardAPI\":{\"items\":[{\"path\":\"labels\",\"fieldRef\":{"
+        "\"fieldPath\":\"metadata.labels\"}}]}},"
+        "{\"name\":\"p\",\"projected\":{\"sources\":["
+        "{\"serviceAccountToken\":{\"path\":\"token\",\"expirationSeconds\":3607}},"
+        "{\"configMap\":{\"name\":\"absent\",\"optional\":true}},"
+        "{\"downwardAPI\":{\"items\":[{\"path\":\"namespace\",\"fieldRef\":{\"fieldPath\":"
+        "\"metadata.namespace\"}}]}}]}}]}");
     assert_int_equal(volumes_step(&w.p), VOLUMES_READY);
     expect(&w, "kubernetes.io~configmap/c/one", "1", 0440);
     expect(&w, "kubernetes.io~secret/s/password", "secret", 0644);
@@ -257,7 +271,8 @@ TEST(volumes_of_a_pod)
     expect(&w, "kubernetes.io~projected/p/token", "token-3607", 0640);
     expect(&w, "kubernetes.io~projected/p/namespace", "default", 0644);
     {
-        cleanup_free char *memory = xasprintf("%s/pods/u1/volumes/kubernetes.io~empty-dir/m", w.root);
+        cleanup_free char *memory =
+            xasprintf("%s/pods/u1/volumes/kubernetes.io~empty-dir/m", w.root);
         cleanup_free char *secret = xasprintf("%s/pods/u1/volumes/kubernetes.io~secret/s", w.root);
         struct stat st;
 
@@ -268,7 +283,7 @@ TEST(volumes_of_a_pod)
         assert_int_equal(st.st_gid, 1234);
     }
     w.p.volumes_next_ns = 1;
-    the_map->data[0]->value = (char *)(uintptr_t)"changed";
+    the_map->data[0]->value = (char *)(uintptr_t) "changed";
     volumes_refresh(&w.p);
     expect(&w, "kubernetes.io~configmap/c/one", "changed", 0440);
     world_fini(&w);
@@ -278,9 +293,11 @@ TEST(what_is_missing_is_told_once)
 {
     struct world w;
 
-    world_init(&w, "{\"containers\":[{\"name\":\"c\"}],\"volumes\":[{\"name\":\"c\",\"configMap\":{\"name\":\"absent\"}}]}");
+    world_init(&w, "{\"containers\":[{\"name\":\"c\"}],\"volumes\":[{\"name\":\"c\",\"configMap\":{"
+                   "\"name\":\"absent\"}}]}");
     assert_int_equal(volumes_step(&w.p), VOLUMES_WAIT);
-    assert_string_equal(last_event, "MountVolume.SetUp failed for volume \"c\" : configmap \"absent\" not found");
+    assert_string_equal(
+        last_event, "MountVolume.SetUp failed for volume \"c\" : configmap \"absent\" not found");
     last_event[0] = '\0';
     assert_int_equal(volumes_step(&w.p), VOLUMES_WAIT);
     assert_string_equal(last_event, "");
@@ -288,7 +305,8 @@ TEST(what_is_missing_is_told_once)
     assert_int_equal(volumes_step(&w.p), VOLUMES_WAIT);
     assert_string_equal(last_event, "");
     world_fini(&w);
-    world_init(&w, "{\"containers\":[{\"name\":\"c\"}],\"volumes\":[{\"name\":\"n\",\"nfs\":{\"server\":\"s\",\"path\":\"/\"}}]}");
+    world_init(&w, "{\"containers\":[{\"name\":\"c\"}],\"volumes\":[{\"name\":\"n\",\"nfs\":{"
+                   "\"server\":\"s\",\"path\":\"/\"}}]}");
     assert_int_equal(volumes_step(&w.p), VOLUMES_WAIT);
     assert_non_null(strstr(last_event, "volumes nfs are not served by this node"));
     world_fini(&w);
@@ -375,9 +393,10 @@ TEST(subpath_mounts_follow_and_leave)
 
     if (!can_mount())
         return;
-    world_init(&w, "{\"containers\":[{\"name\":\"c\"}],\"volumes\":[{\"name\":\"e\",\"emptyDir\":{}}]}");
+    world_init(
+        &w, "{\"containers\":[{\"name\":\"c\"}],\"volumes\":[{\"name\":\"e\",\"emptyDir\":{}}]}");
     assert_int_equal(volumes_step(&w.p), VOLUMES_READY);
-    m.name = (char *)(uintptr_t)"e";
+    m.name = (char *)(uintptr_t) "e";
     assert_int_equal(volume_mount_path(&w.p, &m, "logs", &first, &read_only, NULL), 0);
     assert_false(read_only);
     assert_true(mount_is_point(first));

@@ -213,7 +213,8 @@ bool loop_timer_pending(const struct loop_timer *t)
 
 static void dispatch_signal(struct loop *l, int signo)
 {
-    list_for_safe(n, &l->signals) {
+    list_for_safe(n, &l->signals)
+    {
         struct loop_signal *s = container_of(n, struct loop_signal, link);
 
         if (s->signo == signo)

@@ -1,8 +1,9 @@
 /*
- * One daemon, one thread, one loop (on libevent's core). Per turn: signals, children, I/O, due timers,
- * then deferred jobs, then `post` hooks, where reconcilers and batched writes run. Nothing is freed
- * inside its own callback; removing a source from its own or another callback is fine and final: no
- * callback after *_stop. Sources are embedded in their owner and must be stopped before memory goes.
+ * One daemon, one thread, one loop (on libevent's core). Per turn: signals, children, I/O, due
+ * timers, then deferred jobs, then `post` hooks, where reconcilers and batched writes run. Nothing
+ * is freed inside its own callback; removing a source from its own or another callback is fine and
+ * final: no callback after *_stop. Sources are embedded in their owner and must be stopped before
+ * memory goes.
  */
 #pragma once
 #include "base/list.h"
@@ -43,7 +44,8 @@ struct loop_timer {
     loop_timer_fn fn;
     struct loop *loop;
 };
-void loop_timer_start(struct loop *l, struct loop_timer *t, int64_t delay_ms, loop_timer_fn fn); /* re-arms */
+void loop_timer_start(struct loop *l, struct loop_timer *t, int64_t delay_ms,
+                      loop_timer_fn fn); /* re-arms */
 void loop_timer_stop(struct loop_timer *t);
 bool loop_timer_pending(const struct loop_timer *t);
 
@@ -59,8 +61,8 @@ struct loop_signal {
 void loop_signal_start(struct loop *l, struct loop_signal *s, int signo, loop_signal_fn fn);
 void loop_signal_stop(struct loop_signal *s);
 
-/* children by pidfd: fn gets the wait status once, after which the source is stopped. A pid that is not
- * our child reports status -1 when it ends. */
+/* children by pidfd: fn gets the wait status once, after which the source is stopped. A pid that is
+ * not our child reports status -1 when it ends. */
 struct loop_child;
 typedef void (*loop_child_fn)(struct loop_child *c, int wait_status);
 struct loop_child {
@@ -69,7 +71,8 @@ struct loop_child {
     pid_t pid;
     int pidfd;
 };
-int loop_child_start(struct loop *l, struct loop_child *c, pid_t pid, loop_child_fn fn); /* -errno */
+int loop_child_start(struct loop *l, struct loop_child *c, pid_t pid,
+                     loop_child_fn fn); /* -errno */
 void loop_child_stop(struct loop_child *c);
 
 /* deferred job: runs once at the end of this turn; starting twice is one run */

@@ -15,8 +15,8 @@
 #define DEFAULT_OUT_MAX (64 * 1024)
 #define DEFAULT_TIMEOUT_MS 60000
 #define STDERR_MAX (16 * 1024)
-/* After the child has ended, output still in its pipes is read this long; a grandchild that keeps the
- * pipe open must not keep us. */
+/* After the child has ended, output still in its pipes is read this long; a grandchild that keeps
+ * the pipe open must not keep us. */
 #define DRAIN_MS 200
 
 struct pipe_end {
@@ -46,7 +46,8 @@ static int write_cgroup(const char *path)
     return fd < 0 || write(fd, "0", 1) != 1 ? -errno : 0;
 }
 
-/* In the child between fork and exec: async-signal-safe calls only. Reports errno through the pipe. */
+/* In the child between fork and exec: async-signal-safe calls only. Reports errno through the pipe.
+ */
 static void child_exec(const struct process_spec *s, int in, int out, int err, int report)
 {
     sigset_t none;

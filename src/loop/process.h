@@ -1,6 +1,6 @@
 /*
- * Spawning programs with a deadline, without blocking the loop. Output is captured up to a bound; over
- * the deadline the process group gets SIGKILL and the result says so.
+ * Spawning programs with a deadline, without blocking the loop. Output is captured up to a bound;
+ * over the deadline the process group gets SIGKILL and the result says so.
  */
 #pragma once
 #include "base/buf.h"
@@ -8,9 +8,9 @@
 #include "loop/loop.h"
 struct process;
 struct process_result {
-    int wait_status;       /* as waitpid(2); meaningless when timed_out or start failed */
+    int wait_status; /* as waitpid(2); meaningless when timed_out or start failed */
     bool timed_out;
-    struct str out, err;   /* borrowed; stderr's tail is in err */
+    struct str out, err; /* borrowed; stderr's tail is in err */
 };
 typedef void (*process_done_fn)(struct process *p, const struct process_result *r, void *arg);
 struct process_spec {

@@ -1,6 +1,7 @@
 /*
- * What engine and monitor say to one another over the monitor's socket (SOCK_SEQPACKET, "control" in the container's
- * run directory). One byte says what; answers are one byte, an errno. Both sides come from one build.
+ * What engine and monitor say to one another over the monitor's socket (SOCK_SEQPACKET, "control"
+ * in the container's run directory). One byte says what; answers are one byte, an errno. Both sides
+ * come from one build.
  */
 #pragma once
 enum {

@@ -79,8 +79,11 @@ static void write_all(int fd, struct iovec *v, int n)
 static void line(struct log *l, const char *stream, const char *tag, const char *p, size_t n)
 {
     char time[STAMP + 1];
-    struct iovec v[5] = {
-        {time, STAMP + 1}, {(void *)stream, strlen(stream)}, {(void *)tag, 2}, {(void *)p, n}, {(void *)"\n", 1}};
+    struct iovec v[5] = {{time, STAMP + 1},
+                         {(void *)stream, strlen(stream)},
+                         {(void *)tag, 2},
+                         {(void *)p, n},
+                         {(void *)"\n", 1}};
 
     if (l->fd < 0)
         return;

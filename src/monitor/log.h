@@ -1,6 +1,7 @@
 /*
- * A container's log in the CRI format: "<RFC 3339 time with nine digits> stdout F line". Lines longer than LOG_LINE_MAX
- * and output that ends without a newline are marked P, so that a reader can put the bytes together again exactly.
+ * A container's log in the CRI format: "<RFC 3339 time with nine digits> stdout F line". Lines
+ * longer than LOG_LINE_MAX and output that ends without a newline are marked P, so that a reader
+ * can put the bytes together again exactly.
  */
 #pragma once
 #include <stdbool.h>

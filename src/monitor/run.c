@@ -1,10 +1,13 @@
 /*
- * skiff-monitor run -p ENGINE -d DIR -e EXITFILE [-l LOG] [-o OOMFILE] [-t] [-i] [-1] -- RUNTIME ARGS...
+ * skiff-monitor run -p ENGINE -d DIR -e EXITFILE [-l LOG] [-o OOMFILE] [-t] [-i] [-1] -- RUNTIME
+ * ARGS...
  *
- * Dies with the engine (process ENGINE) until DIR/control is there, by which the next engine finds it: a container is never
- * started behind the back of one that does not know. Detaches, runs the runtime (which starts the container and leaves DIR/pid), and says on stdout "<init> <monitor>". A
- * runtime that refuses is exit status 1. Then serves DIR/control until the container's init has ended and its output is
- * written; EXITFILE "<code> <finish time in ns> <out of memory: 0 or 1>" appears last, whole, by a rename.
+ * Dies with the engine (process ENGINE) until DIR/control is there, by which the next engine finds
+ * it: a container is never started behind the back of one that does not know. Detaches, runs the
+ * runtime (which starts the container and leaves DIR/pid), and says on stdout "<init> <monitor>". A
+ * runtime that refuses is exit status 1. Then serves DIR/control until the container's init has
+ * ended and its output is written; EXITFILE "<code> <finish time in ns> <out of memory: 0 or 1>"
+ * appears last, whole, by a rename.
  */
 #include "monitor/monitor.h"
 #include "monitor/control.h"
@@ -28,7 +31,7 @@
 #define CONNS 8
 #define ATTACHES 8
 #define REAPED 32
-#define DRAIN_MS 1000     /* for output still held open by somebody after init ended */
+#define DRAIN_MS 1000       /* for output still held open by somebody after init ended */
 #define SLOW_CLIENT_MS 2000 /* an attached client that does not read for so long is dropped */
 
 struct attach {
@@ -41,9 +44,9 @@ static struct {
     bool tty, interactive, once;
     struct log log;
     struct log_stream stream[2];
-    int fd[2];      /* container's stdout and stderr, or the terminal and -1 */
-    int in;         /* container's stdin, or the terminal */
-    int console;    /* listening for the terminal */
+    int fd[2];   /* container's stdout and stderr, or the terminal and -1 */
+    int in;      /* container's stdin, or the terminal */
+    int console; /* listening for the terminal */
     int control, signals;
     int conn[CONNS];
     struct attach attach[ATTACHES];
@@ -226,7 +229,8 @@ static void serve(int *conn)
         char space[CMSG_SPACE(3 * sizeof(int))];
     } c;
     struct iovec v = {p, sizeof p};
-    struct msghdr h = {.msg_iov = &v, .msg_iovlen = 1, .msg_control = &c, .msg_controllen = sizeof c};
+    struct msghdr h = {
+        .msg_iov = &v, .msg_iovlen = 1, .msg_control = &c, .msg_controllen = sizeof c};
     ssize_t n = recvmsg(*conn, &h, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
     int fds[3] = {-1, -1, -1}, fds_n = 0;
     struct cmsghdr *q;
@@ -270,12 +274,14 @@ static void accept_console(void)
         char space[CMSG_SPACE(sizeof(int))];
     } c;
     struct iovec v = {text, sizeof text};
-    struct msghdr h = {.msg_iov = &v, .msg_iovlen = 1, .msg_control = &c, .msg_controllen = sizeof c};
+    struct msghdr h = {
+        .msg_iov = &v, .msg_iovlen = 1, .msg_control = &c, .msg_controllen = sizeof c};
     struct cmsghdr *q;
 
     if (fd < 0)
         return;
-    if (recvmsg(fd, &h, MSG_CMSG_CLOEXEC) > 0 && (q = CMSG_FIRSTHDR(&h)) && q->cmsg_type == SCM_RIGHTS)
+    if (recvmsg(fd, &h, MSG_CMSG_CLOEXEC) > 0 && (q = CMSG_FIRSTHDR(&h)) &&
+        q->cmsg_type == SCM_RIGHTS)
         memcpy(&master, CMSG_DATA(q), sizeof master);
     drop(&fd);
     if (master < 0)
@@ -365,7 +371,9 @@ static void write_exit(int oom)
     char text[64], tmp[4096], *at;
     struct timespec t;
     size_t n = strlen(m.exit_file);
-    int code = WIFEXITED(m.init_status) ? WEXITSTATUS(m.init_status) : 128 + WTERMSIG(m.init_status), fd;
+    int code =
+            WIFEXITED(m.init_status) ? WEXITSTATUS(m.init_status) : 128 + WTERMSIG(m.init_status),
+        fd;
 
     if (n + 5 > sizeof tmp)
         return;
@@ -486,7 +494,8 @@ static int start_runtime(void)
     int in[2] = {-1, -1}, out[2] = {-1, -1}, err[2] = {-1, -1};
 
     if (!m.tty) {
-        if ((m.interactive && pipe2(in, O_CLOEXEC) < 0) || pipe2(out, O_CLOEXEC) < 0 || pipe2(err, O_CLOEXEC) < 0)
+        if ((m.interactive && pipe2(in, O_CLOEXEC) < 0) || pipe2(out, O_CLOEXEC) < 0 ||
+            pipe2(err, O_CLOEXEC) < 0)
             return errno;
         m.in = in[1];
         m.fd[0] = out[0];
@@ -606,15 +615,32 @@ static int options(int argc, char **argv)
 
     while ((c = getopt(argc, argv, "+p:d:e:l:o:ti1")) != -1) {
         switch (c) {
-        case 'p': m.engine = (pid_t)strtol(optarg, NULL, 10); break;
-        case 'd': m.dir = optarg; break;
-        case 'e': m.exit_file = optarg; break;
-        case 'l': m.log_path = optarg; break;
-        case 'o': m.oom_file = optarg; break;
-        case 't': m.tty = true; break;
-        case 'i': m.interactive = true; break;
-        case '1': m.once = true; break;
-        default: return 1;
+        case 'p':
+            m.engine = (pid_t)strtol(optarg, NULL, 10);
+            break;
+        case 'd':
+            m.dir = optarg;
+            break;
+        case 'e':
+            m.exit_file = optarg;
+            break;
+        case 'l':
+            m.log_path = optarg;
+            break;
+        case 'o':
+            m.oom_file = optarg;
+            break;
+        case 't':
+            m.tty = true;
+            break;
+        case 'i':
+            m.interactive = true;
+            break;
+        case '1':
+            m.once = true;
+            break;
+        default:
+            return 1;
         }
     }
     m.runtime = argv + optind;

@@ -1,8 +1,9 @@
 /*
  * skiff-monitor sandbox -d DIR [-n] [-i] [-u HOSTNAME] [-p] [-m SHM_BYTES] [-s KEY=VALUE]...
  *
- * Makes the namespaces asked for (net, ipc, uts, pid) and pins each by a bind mount at DIR/net and so on; nothing keeps
- * running, except for -p a reaper that is the pid namespace's init, whose number goes to stdout. Sysctls are set inside.
+ * Makes the namespaces asked for (net, ipc, uts, pid) and pins each by a bind mount at DIR/net and
+ * so on; nothing keeps running, except for -p a reaper that is the pid namespace's init, whose
+ * number goes to stdout. Sysctls are set inside.
  */
 #include "monitor/monitor.h"
 #include <errno.h>
@@ -144,18 +145,32 @@ static int options(int argc, char **argv)
 
     while ((c = getopt(argc, argv, "d:niu:pm:s:")) != -1) {
         switch (c) {
-        case 'd': o.dir = optarg; break;
-        case 'n': o.flags |= CLONE_NEWNET; break;
-        case 'i': o.flags |= CLONE_NEWIPC; break;
-        case 'u': o.flags |= CLONE_NEWUTS; o.hostname = optarg; break;
-        case 'p': o.flags |= CLONE_NEWPID; break;
-        case 'm': o.shm = optarg; break;
+        case 'd':
+            o.dir = optarg;
+            break;
+        case 'n':
+            o.flags |= CLONE_NEWNET;
+            break;
+        case 'i':
+            o.flags |= CLONE_NEWIPC;
+            break;
+        case 'u':
+            o.flags |= CLONE_NEWUTS;
+            o.hostname = optarg;
+            break;
+        case 'p':
+            o.flags |= CLONE_NEWPID;
+            break;
+        case 'm':
+            o.shm = optarg;
+            break;
         case 's':
             if (o.sysctls == SYSCTLS_MAX)
                 return 1;
             o.sysctl[o.sysctls++] = optarg;
             break;
-        default: return 1;
+        default:
+            return 1;
         }
     }
     return !o.dir;

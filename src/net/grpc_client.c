@@ -12,7 +12,7 @@
 
 struct grpc_client {
     struct loop *loop;
-    char *where; /* "unix:///run/x.sock", "10.0.0.1:50051" */
+    char *where;          /* "unix:///run/x.sock", "10.0.0.1:50051" */
     char *path, *address; /* one of them */
     uint16_t port;
     struct stream *stream;
@@ -67,8 +67,8 @@ static void call_end(struct grpc_call *call, int code, const char *message)
     }
     if (code == GRPC_OK) {
         if (grpc_frame_next(&call->in, &body, &used) == 1)
-            reply = protobuf_c_message_unpack(call->reply_type, NULL, body.n,
-                                              (const uint8_t *)body.p);
+            reply =
+                protobuf_c_message_unpack(call->reply_type, NULL, body.n, (const uint8_t *)body.p);
         if (!reply) {
             code = GRPC_INTERNAL;
             message = "the reply is not a valid message";
@@ -90,7 +90,8 @@ static void connection_drop(struct grpc_client *c)
     loop_defer_stop(&c->flush);
 }
 
-/* The list is taken over first: callbacks may start new calls, which belong to the next connection. */
+/* The list is taken over first: callbacks may start new calls, which belong to the next connection.
+ */
 static void connection_lost(struct grpc_client *c, const char *why)
 {
     struct list lost;
@@ -133,8 +134,8 @@ static void flush_soon(struct grpc_client *c)
     loop_defer_start(c->loop, &c->flush, on_flush);
 }
 
-static int on_header(nghttp2_session *s, const nghttp2_frame *frame, const uint8_t *name, size_t name_n,
-                     const uint8_t *value, size_t value_n, uint8_t flags, void *user)
+static int on_header(nghttp2_session *s, const nghttp2_frame *frame, const uint8_t *name,
+                     size_t name_n, const uint8_t *value, size_t value_n, uint8_t flags, void *user)
 {
     struct grpc_call *call = nghttp2_session_get_stream_user_data(s, frame->hd.stream_id);
     struct str key = {(const char *)name, name_n}, text = {(const char *)value, value_n};
@@ -162,8 +163,8 @@ static void deliver_messages(nghttp2_session *s, int32_t id)
 
     while ((call = nghttp2_session_get_stream_user_data(s, id)) &&
            grpc_frame_next(&call->in, &body, &used) == 1) {
-        ProtobufCMessage *m = protobuf_c_message_unpack(call->reply_type, NULL, body.n,
-                                                        (const uint8_t *)body.p);
+        ProtobufCMessage *m =
+            protobuf_c_message_unpack(call->reply_type, NULL, body.n, (const uint8_t *)body.p);
 
         buf_consume(&call->in, used);
         if (!m)
@@ -173,7 +174,8 @@ static void deliver_messages(nghttp2_session *s, int32_t id)
     }
 }
 
-static int on_data(nghttp2_session *s, uint8_t flags, int32_t id, const uint8_t *p, size_t n, void *user)
+static int on_data(nghttp2_session *s, uint8_t flags, int32_t id, const uint8_t *p, size_t n,
+                   void *user)
 {
     struct grpc_call *call = nghttp2_session_get_stream_user_data(s, id);
 
@@ -216,8 +218,8 @@ static int on_stream_close(nghttp2_session *s, int32_t id, uint32_t error_code, 
     return 0;
 }
 
-static ssize_t read_request(nghttp2_session *s, int32_t id, uint8_t *to, size_t room, uint32_t *flags,
-                            nghttp2_data_source *source, void *user)
+static ssize_t read_request(nghttp2_session *s, int32_t id, uint8_t *to, size_t room,
+                            uint32_t *flags, nghttp2_data_source *source, void *user)
 {
     struct grpc_call *call = nghttp2_session_get_stream_user_data(s, id);
     size_t n;
@@ -392,7 +394,8 @@ static void on_deadline(struct loop_timer *t)
     call_end(call, GRPC_DEADLINE_EXCEEDED, "context deadline exceeded");
 }
 
-static struct grpc_call *start(struct grpc_client *c, const char *method, const ProtobufCMessage *request,
+static struct grpc_call *start(struct grpc_client *c, const char *method,
+                               const ProtobufCMessage *request,
                                const ProtobufCMessageDescriptor *reply_type, int64_t deadline_ms,
                                struct grpc_call *call)
 {
@@ -433,7 +436,8 @@ struct grpc_call *grpc_call_start(struct grpc_client *c, const char *method,
 
     call->on_reply = fn;
     call->arg = arg;
-    return start(c, method, request, reply_type, deadline_ms ? deadline_ms : DEFAULT_DEADLINE_MS, call);
+    return start(c, method, request, reply_type, deadline_ms ? deadline_ms : DEFAULT_DEADLINE_MS,
+                 call);
 }
 
 struct grpc_call *grpc_stream_start(struct grpc_client *c, const char *method,

@@ -5,8 +5,8 @@
 #include <protobuf-c/protobuf-c.h>
 /* Appends one framed message; -EMSGSIZE when over the bound. */
 int grpc_frame_add(struct buf *b, const ProtobufCMessage *m);
-/* Takes one whole message off the front of b: 1 and *ret (payload inside b, *ret_used bytes in all);
- * 0 when more bytes are needed; -EINVAL compressed, -EMSGSIZE too large. */
+/* Takes one whole message off the front of b: 1 and *ret (payload inside b, *ret_used bytes in
+ * all); 0 when more bytes are needed; -EINVAL compressed, -EMSGSIZE too large. */
 int grpc_frame_next(const struct buf *b, struct str *ret, size_t *ret_used);
 /* Percent decoding of grpc-message. Owned. */
 char *grpc_message_decode(struct str s);

@@ -10,7 +10,8 @@
 #include <stdlib.h>
 
 #define CONNECTIONS_MAX 64
-#define STREAM_BACKLOG_MAX (4u << 20) /* unsent bytes of a server stream before its client counts as stuck */
+#define STREAM_BACKLOG_MAX                                                                         \
+    (4u << 20) /* unsent bytes of a server stream before its client counts as stuck */
 
 struct method {
     const ProtobufCMessageDescriptor *request_type;
@@ -205,11 +206,16 @@ void grpc_fail_error(struct grpc_context *x, const struct error *err)
     static const struct {
         int err, code;
     } table[] = {
-        {ENOENT, GRPC_NOT_FOUND},         {EEXIST, GRPC_ALREADY_EXISTS},
-        {EINVAL, GRPC_INVALID_ARGUMENT},  {EBUSY, GRPC_FAILED_PRECONDITION},
-        {EPERM, GRPC_PERMISSION_DENIED},  {EACCES, GRPC_PERMISSION_DENIED},
-        {ENOSYS, GRPC_UNIMPLEMENTED},     {EOPNOTSUPP, GRPC_UNIMPLEMENTED},
-        {ETIMEDOUT, GRPC_DEADLINE_EXCEEDED}, {ENOSPC, GRPC_RESOURCE_EXHAUSTED},
+        {ENOENT, GRPC_NOT_FOUND},
+        {EEXIST, GRPC_ALREADY_EXISTS},
+        {EINVAL, GRPC_INVALID_ARGUMENT},
+        {EBUSY, GRPC_FAILED_PRECONDITION},
+        {EPERM, GRPC_PERMISSION_DENIED},
+        {EACCES, GRPC_PERMISSION_DENIED},
+        {ENOSYS, GRPC_UNIMPLEMENTED},
+        {EOPNOTSUPP, GRPC_UNIMPLEMENTED},
+        {ETIMEDOUT, GRPC_DEADLINE_EXCEEDED},
+        {ENOSPC, GRPC_RESOURCE_EXHAUSTED},
         {EAGAIN, GRPC_UNAVAILABLE},
     };
     int code = GRPC_UNKNOWN;
@@ -292,8 +298,8 @@ static int on_begin_headers(nghttp2_session *s, const nghttp2_frame *frame, void
     return 0;
 }
 
-static int on_header(nghttp2_session *s, const nghttp2_frame *frame, const uint8_t *name, size_t name_n,
-                     const uint8_t *value, size_t value_n, uint8_t flags, void *user)
+static int on_header(nghttp2_session *s, const nghttp2_frame *frame, const uint8_t *name,
+                     size_t name_n, const uint8_t *value, size_t value_n, uint8_t flags, void *user)
 {
     struct grpc_context *x = nghttp2_session_get_stream_user_data(s, frame->hd.stream_id);
 
@@ -304,7 +310,8 @@ static int on_header(nghttp2_session *s, const nghttp2_frame *frame, const uint8
     return 0;
 }
 
-static int on_data(nghttp2_session *s, uint8_t flags, int32_t id, const uint8_t *p, size_t n, void *user)
+static int on_data(nghttp2_session *s, uint8_t flags, int32_t id, const uint8_t *p, size_t n,
+                   void *user)
 {
     struct grpc_context *x = nghttp2_session_get_stream_user_data(s, id);
 
@@ -445,7 +452,8 @@ void grpc_server_free(struct grpc_server *s)
 }
 
 void grpc_server_handle(struct grpc_server *s, const char *method,
-                        const ProtobufCMessageDescriptor *request_type, grpc_handler_fn fn, void *arg)
+                        const ProtobufCMessageDescriptor *request_type, grpc_handler_fn fn,
+                        void *arg)
 {
     struct method *m = xcalloc(1, sizeof *m);
 
@@ -456,9 +464,10 @@ void grpc_server_handle(struct grpc_server *s, const char *method,
 const char *grpc_code_name(int code)
 {
     static const char *const names[] = {
-        "OK", "Canceled", "Unknown", "InvalidArgument", "DeadlineExceeded", "NotFound",
-        "AlreadyExists", "PermissionDenied", "ResourceExhausted", "FailedPrecondition", "Aborted",
-        "OutOfRange", "Unimplemented", "Internal", "Unavailable", "DataLoss", "Unauthenticated"};
+        "OK",       "Canceled",       "Unknown",          "InvalidArgument",   "DeadlineExceeded",
+        "NotFound", "AlreadyExists",  "PermissionDenied", "ResourceExhausted", "FailedPrecondition",
+        "Aborted",  "OutOfRange",     "Unimplemented",    "Internal",          "Unavailable",
+        "DataLoss", "Unauthenticated"};
 
     return code >= 0 && code < (int)ARRAY_LEN(names) ? names[code] : "Code";
 }

@@ -103,11 +103,13 @@ static void teardown(struct fixture *f)
     free(f->message);
     free(f->version);
 }
-static struct grpc_call *call_with(struct fixture *f, const char *method, char *version, int64_t deadline)
+static struct grpc_call *call_with(struct fixture *f, const char *method, char *version,
+                                   int64_t deadline)
 {
     Runtime__V1__VersionRequest q = RUNTIME__V1__VERSION_REQUEST__INIT;
     q.version = version;
-    return grpc_call_start(f->client, method, &q.base, &runtime__v1__version_response__descriptor, deadline, on_reply, f);
+    return grpc_call_start(f->client, method, &q.base, &runtime__v1__version_response__descriptor,
+                           deadline, on_reply, f);
 }
 TEST(unary_and_errors)
 {
@@ -151,7 +153,8 @@ TEST(streams)
     struct fixture f;
     setup(&f);
     Runtime__V1__VersionRequest q = RUNTIME__V1__VERSION_REQUEST__INIT;
-    (void)grpc_stream_start(f.client, "/t/Stream", &q.base, &runtime__v1__version_response__descriptor, on_message, on_end, &f);
+    (void)grpc_stream_start(f.client, "/t/Stream", &q.base,
+                            &runtime__v1__version_response__descriptor, on_message, on_end, &f);
     (void)loop_run(f.loop);
     assert_int_equal(f.streamed, 3);
     assert_int_equal(f.code, GRPC_OK);

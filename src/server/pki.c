@@ -11,7 +11,8 @@
 #define DAY_S (24LL * 3600)
 #define CA_VALIDITY_S (3650 * DAY_S)
 #define CERT_VALIDITY_S (365 * DAY_S)
-#define RENEW_BEFORE_S (60 * DAY_S) /* certificates of the server are made anew at a start this close to their end */
+#define RENEW_BEFORE_S                                                                             \
+    (60 * DAY_S) /* certificates of the server are made anew at a start this close to their end */
 #define PEM_MAX (64u << 10)
 
 static int read_pem(const char *dir, const char *name, char **ret)
@@ -25,7 +26,8 @@ static int read_pem(const char *dir, const char *name, char **ret)
     return r;
 }
 
-static int write_pem(const char *dir, const char *name, unsigned mode, const char *text, struct error **err)
+static int write_pem(const char *dir, const char *name, unsigned mode, const char *text,
+                     struct error **err)
 {
     cleanup_free char *path = path_join(dir, name);
 
@@ -96,10 +98,11 @@ static bool usable(const char *cert, const char *key, const struct pki *p, const
     return ok;
 }
 
-static int cert_open(const char *dir, const struct pki *p, const struct wanted *w, char **ret_cert, char **ret_key,
-                     struct error **err)
+static int cert_open(const char *dir, const struct pki *p, const struct wanted *w, char **ret_cert,
+                     char **ret_key, struct error **err)
 {
-    cleanup_free char *cert_name = xasprintf("%s.crt", w->name), *key_name = xasprintf("%s.key", w->name);
+    cleanup_free char *cert_name = xasprintf("%s.crt", w->name),
+                      *key_name = xasprintf("%s.key", w->name);
     struct x509_sign sign = {str_of(p->ca_cert), str_of(p->ca_key), w->usages, CERT_VALIDITY_S};
     struct buf b;
     int r = key_open(dir, key_name, ret_key, err);
@@ -122,7 +125,8 @@ static int cert_open(const char *dir, const struct pki *p, const struct wanted *
 static int admin_kubeconfig(const struct pki_config *cfg, const struct pki *p, struct error **err)
 {
     static const char *const orgs[] = {"system:masters"};
-    struct wanted w = {"admin", {.cn = "kubernetes-admin", .orgs = orgs, .n_orgs = 1}, X509_CLIENT_AUTH};
+    struct wanted w = {
+        "admin", {.cn = "kubernetes-admin", .orgs = orgs, .n_orgs = 1}, X509_CLIENT_AUTH};
     cleanup_kubeconfig struct kubeconfig k = {0};
     int r;
 
@@ -131,8 +135,8 @@ static int admin_kubeconfig(const struct pki_config *cfg, const struct pki *p, s
     r = cert_open(cfg->dir, p, &w, &k.cert_pem, &k.key_pem, err);
     if (r < 0)
         return r;
-    k.server = xasprintf(strchr(cfg->advertise_address, ':') ? "https://[%s]:%u" : "https://%s:%u", cfg->advertise_address,
-                         cfg->port);
+    k.server = xasprintf(strchr(cfg->advertise_address, ':') ? "https://[%s]:%u" : "https://%s:%u",
+                         cfg->advertise_address, cfg->port);
     k.ca_pem = xstrdup(p->ca_cert);
     k.cluster = xstrdup("kubernetes");
     k.user = xstrdup("kubernetes-admin");
@@ -146,10 +150,13 @@ int pki_open(const struct pki_config *cfg, struct pki *ret, struct error **err)
                                       "kubernetes.default.svc.cluster.local", "localhost"};
     const char *ips[] = {"127.0.0.1", cfg->advertise_address, cfg->service_ip};
     static const char *const masters[] = {"system:masters"};
-    struct wanted server = {"apiserver", {.cn = "kube-apiserver", .dns = dns, .n_dns = 5, .ips = ips, .n_ips = 3},
-                            X509_SERVER_AUTH};
+    struct wanted server = {
+        "apiserver",
+        {.cn = "kube-apiserver", .dns = dns, .n_dns = 5, .ips = ips, .n_ips = 3},
+        X509_SERVER_AUTH};
     struct wanted client = {"apiserver-kubelet-client",
-                            {.cn = "kube-apiserver-kubelet-client", .orgs = masters, .n_orgs = 1}, X509_CLIENT_AUTH};
+                            {.cn = "kube-apiserver-kubelet-client", .orgs = masters, .n_orgs = 1},
+                            X509_CLIENT_AUTH};
     int r = dir_make(cfg->dir, 0755, err);
 
     *ret = (struct pki){0};

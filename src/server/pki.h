@@ -1,6 +1,6 @@
 /*
- * The server's keys and certificates: read when they are there, made when they are not (P-256). One authority signs the
- * API server, the admin, the server's own client towards kubelets, and nodes.
+ * The server's keys and certificates: read when they are there, made when they are not (P-256). One
+ * authority signs the API server, the admin, the server's own client towards kubelets, and nodes.
  */
 #pragma once
 #include "base/error.h"

@@ -18,7 +18,8 @@
 #define ISSUER "https://kubernetes.default.svc.cluster.local"
 
 struct options {
-    char *data_dir, *cert_dir, *advertise, *bind, *service_cidr, *cluster_cidr, *ports, *admin_kubeconfig, *log_level;
+    char *data_dir, *cert_dir, *advertise, *bind, *service_cidr, *cluster_cidr, *ports,
+        *admin_kubeconfig, *log_level;
     int64_t port, node_prefix, verbosity;
 };
 
@@ -32,7 +33,8 @@ static int parse_ports(const char *text, int *ret_min, int *ret_max, struct erro
         *ret_max = (int)max;
         return 0;
     }
-    return error_set(err, EINVAL, "--service-node-port-range \"%s\" is not a range such as 30000-32767", text);
+    return error_set(err, EINVAL,
+                     "--service-node-port-range \"%s\" is not a range such as 30000-32767", text);
 }
 
 /* First usable address of an IPv4 range: 10.254.0.0/16 -> 10.254.0.1. */
@@ -54,8 +56,13 @@ static bool csr_allows(void *arg, const json_t *spec, const char *subresource)
 {
     struct server *s = arg;
     struct user u = {.name = xstrdup(json_text_or(spec, "username", ""))};
-    struct attributes a = {.user = &u, .verb = "create", .group = "certificates.k8s.io", .resource = "certificatesigningrequests",
-                           .sub = subresource, .ns = "", .name = ""};
+    struct attributes a = {.user = &u,
+                           .verb = "create",
+                           .group = "certificates.k8s.io",
+                           .resource = "certificatesigningrequests",
+                           .sub = subresource,
+                           .ns = "",
+                           .name = ""};
     const json_t *v;
     bool ok;
 
@@ -68,8 +75,11 @@ static bool csr_allows(void *arg, const json_t *spec, const char *subresource)
 
 static int open_admission(struct server *s, const struct options *o, struct error **err)
 {
-    struct admission_config cfg = {.cluster = &s->registry.cluster, .service_cidr = o->service_cidr,
-                                   .authorize = admission_authorize, .covers = admission_covers, .arg = s};
+    struct admission_config cfg = {.cluster = &s->registry.cluster,
+                                   .service_cidr = o->service_cidr,
+                                   .authorize = admission_authorize,
+                                   .covers = admission_covers,
+                                   .arg = s};
     int r = parse_ports(o->ports, &cfg.node_port_min, &cfg.node_port_max, err);
 
     if (r == 0)
@@ -80,13 +90,16 @@ static int open_admission(struct server *s, const struct options *o, struct erro
 
 static int open_tls(struct server *s, struct error **err)
 {
-    struct tls_server_config cfg = {.cert.data = str_of(s->pki.server_cert), .key.data = str_of(s->pki.server_key),
+    struct tls_server_config cfg = {.cert.data = str_of(s->pki.server_cert),
+                                    .key.data = str_of(s->pki.server_key),
                                     .client_ca.data = str_of(s->pki.ca_cert)};
-    struct tls_client_config kubelet = {.insecure = true, .cert.data = str_of(s->pki.kubelet_cert),
+    struct tls_client_config kubelet = {.insecure = true,
+                                        .cert.data = str_of(s->pki.kubelet_cert),
                                         .key.data = str_of(s->pki.kubelet_key)};
     int r = tls_server_new(&cfg, &s->tls, err);
 
-    /* a kubelet's serving certificate may be its own until one is signed, as upstream's default has it */
+    /* a kubelet's serving certificate may be its own until one is signed, as upstream's default has
+     * it */
     return r < 0 ? r : tls_client_new(&kubelet, &s->kubelet_tls, err);
 }
 
@@ -94,8 +107,11 @@ static int open_all(struct server *s, const struct options *o, struct error **er
 {
     cleanup_free char *db = path_join(o->data_dir, "store.db");
     char service_ip[INET_ADDRSTRLEN];
-    struct pki_config pki = {.dir = o->cert_dir, .advertise_address = o->advertise, .service_ip = service_ip,
-                             .admin_kubeconfig = o->admin_kubeconfig, .port = (unsigned)o->port};
+    struct pki_config pki = {.dir = o->cert_dir,
+                             .advertise_address = o->advertise,
+                             .service_ip = service_ip,
+                             .admin_kubeconfig = o->admin_kubeconfig,
+                             .port = (unsigned)o->port};
     struct tokens_config tokens = {.cluster = &s->registry.cluster, .issuer = ISSUER};
     int r = first_address(o->service_cidr, service_ip, err);
 
@@ -151,8 +167,10 @@ static int run(const struct options *o, struct error **err)
     int r;
 
     list_init(&s.watches);
-    s.settings = (struct server_settings){.cluster_cidr = o->cluster_cidr, .service_cidr = o->service_cidr,
-                                          .advertise_address = o->advertise, .node_cidr_bits = (int)o->node_prefix,
+    s.settings = (struct server_settings){.cluster_cidr = o->cluster_cidr,
+                                          .service_cidr = o->service_cidr,
+                                          .advertise_address = o->advertise,
+                                          .node_cidr_bits = (int)o->node_prefix,
                                           .port = (unsigned)o->port};
     loop_signal_start(s.loop, &term, SIGTERM, on_term);
     loop_signal_start(s.loop, &interrupt, SIGINT, on_term);
@@ -160,10 +178,16 @@ static int run(const struct options *o, struct error **err)
     if (r == 0)
         r = serve(&s, o, err);
     if (r == 0) {
-        struct controllers_config cfg = {
-            .cluster_cidr = o->cluster_cidr, .node_cidr_prefix = (int)o->node_prefix, .root_ca_pem = s.pki.ca_cert,
-            .sign_cert_pem = s.pki.ca_cert, .sign_key_pem = s.pki.ca_key, .advertise_address = o->advertise,
-            .service_cidr = o->service_cidr, .secure_port = (int)o->port, .allows = csr_allows, .arg = &s};
+        struct controllers_config cfg = {.cluster_cidr = o->cluster_cidr,
+                                         .node_cidr_prefix = (int)o->node_prefix,
+                                         .root_ca_pem = s.pki.ca_cert,
+                                         .sign_cert_pem = s.pki.ca_cert,
+                                         .sign_key_pem = s.pki.ca_key,
+                                         .advertise_address = o->advertise,
+                                         .service_cidr = o->service_cidr,
+                                         .secure_port = (int)o->port,
+                                         .allows = csr_allows,
+                                         .arg = &s};
 
         controllers = controllers_start(s.loop, s.store, &s.registry.cluster, &cfg);
         s.ready = true;
@@ -184,13 +208,15 @@ static int settle_options(struct options *o, struct error **err)
     enum log_level level;
 
     if (o->log_level && log_level_parse(o->log_level, &level) < 0)
-        return error_set(err, EINVAL, "--log-level \"%s\" is none of error, warn, info, debug", o->log_level);
+        return error_set(err, EINVAL, "--log-level \"%s\" is none of error, warn, info, debug",
+                         o->log_level);
     if (o->log_level)
         log_set_level(level);
     if (o->verbosity >= 4)
         log_set_level(LOG_LEVEL_DEBUG);
     if (!o->advertise)
-        return error_set(err, EINVAL, "--advertise-address is needed: the address nodes reach this server at");
+        return error_set(err, EINVAL,
+                         "--advertise-address is needed: the address nodes reach this server at");
     if (!o->cert_dir)
         o->cert_dir = path_join(o->data_dir, "pki");
     return 0;
@@ -199,28 +225,76 @@ static int settle_options(struct options *o, struct error **err)
 int server_main(int argc, char **argv)
 {
     cleanup_error struct error *err = NULL;
-    struct options o = {.data_dir = xstrdup("/var/lib/skiff/server"), .bind = xstrdup(""), .port = 6443, .node_prefix = 24,
-                        .service_cidr = xstrdup("10.254.0.0/16"), .cluster_cidr = xstrdup("172.30.0.0/16"),
+    struct options o = {.data_dir = xstrdup("/var/lib/skiff/server"),
+                        .bind = xstrdup(""),
+                        .port = 6443,
+                        .node_prefix = 24,
+                        .service_cidr = xstrdup("10.254.0.0/16"),
+                        .cluster_cidr = xstrdup("172.30.0.0/16"),
                         .ports = xstrdup("30000-32767")};
     const struct flag flags[] = {
-        {.name = "data-dir", .type = FLAG_STRING, .target = &o.data_dir, .help = "where the store lives"},
-        {.name = "cert-dir", .type = FLAG_STRING, .target = &o.cert_dir, .help = "keys and certificates [<data-dir>/pki]"},
-        {.name = "advertise-address", .type = FLAG_STRING, .target = &o.advertise, .help = "address nodes reach this server at"},
-        {.name = "bind-address", .type = FLAG_STRING, .target = &o.bind, .help = "address to listen on [all]"},
-        {.name = "secure-port", .type = FLAG_INT, .target = &o.port, .min = 1, .max = 65535, .help = "port of the API [6443]"},
-        {.name = "service-cluster-ip-range", .type = FLAG_STRING, .target = &o.service_cidr, .help = "Service addresses"},
-        {.name = "service-node-port-range", .type = FLAG_STRING, .target = &o.ports, .help = "[30000-32767]"},
-        {.name = "cluster-cidr", .type = FLAG_STRING, .target = &o.cluster_cidr, .help = "pod addresses, cut into node subnets"},
-        {.name = "node-cidr-mask-size", .type = FLAG_INT, .target = &o.node_prefix, .min = 16, .max = 28, .help = "[24]"},
-        {.name = "admin-kubeconfig", .type = FLAG_STRING, .target = &o.admin_kubeconfig, .help = "write a kubeconfig for the administrator here"},
-        {.name = "log-level", .type = FLAG_STRING, .target = &o.log_level, .help = "error, warn, info or debug"},
-        {.name = "v", .shorthand = 'v', .type = FLAG_INT, .target = &o.verbosity, .min = 0, .max = 10},
+        {.name = "data-dir",
+         .type = FLAG_STRING,
+         .target = &o.data_dir,
+         .help = "where the store lives"},
+        {.name = "cert-dir",
+         .type = FLAG_STRING,
+         .target = &o.cert_dir,
+         .help = "keys and certificates [<data-dir>/pki]"},
+        {.name = "advertise-address",
+         .type = FLAG_STRING,
+         .target = &o.advertise,
+         .help = "address nodes reach this server at"},
+        {.name = "bind-address",
+         .type = FLAG_STRING,
+         .target = &o.bind,
+         .help = "address to listen on [all]"},
+        {.name = "secure-port",
+         .type = FLAG_INT,
+         .target = &o.port,
+         .min = 1,
+         .max = 65535,
+         .help = "port of the API [6443]"},
+        {.name = "service-cluster-ip-range",
+         .type = FLAG_STRING,
+         .target = &o.service_cidr,
+         .help = "Service addresses"},
+        {.name = "service-node-port-range",
+         .type = FLAG_STRING,
+         .target = &o.ports,
+         .help = "[30000-32767]"},
+        {.name = "cluster-cidr",
+         .type = FLAG_STRING,
+         .target = &o.cluster_cidr,
+         .help = "pod addresses, cut into node subnets"},
+        {.name = "node-cidr-mask-size",
+         .type = FLAG_INT,
+         .target = &o.node_prefix,
+         .min = 16,
+         .max = 28,
+         .help = "[24]"},
+        {.name = "admin-kubeconfig",
+         .type = FLAG_STRING,
+         .target = &o.admin_kubeconfig,
+         .help = "write a kubeconfig for the administrator here"},
+        {.name = "log-level",
+         .type = FLAG_STRING,
+         .target = &o.log_level,
+         .help = "error, warn, info or debug"},
+        {.name = "v",
+         .shorthand = 'v',
+         .type = FLAG_INT,
+         .target = &o.verbosity,
+         .min = 0,
+         .max = 10},
         {.name = "logtostderr", .type = FLAG_IGNORED_BOOL},
         {.name = "allow-privileged", .type = FLAG_IGNORED_BOOL},
         {.name = "enable-admission-plugins", .type = FLAG_IGNORED},
         {.name = "authorization-mode", .type = FLAG_IGNORED, .help = "Node and RBAC are always on"},
         {.name = "enable-bootstrap-token-auth", .type = FLAG_IGNORED_BOOL, .help = "always on"},
-        {.name = "anonymous-auth", .type = FLAG_IGNORED_BOOL, .help = "anonymous requests get what RBAC gives them"},
+        {.name = "anonymous-auth",
+         .type = FLAG_IGNORED_BOOL,
+         .help = "anonymous requests get what RBAC gives them"},
     };
     int r = flags_parse("skiff server", flags, ARRAY_LEN(flags), argc, argv, NULL, &err);
 
@@ -230,8 +304,9 @@ int server_main(int argc, char **argv)
         r = run(&o, &err);
     if (r < 0)
         log_errorf("server", "%s", error_message(err));
-    char **owned[] = {&o.data_dir, &o.cert_dir, &o.advertise, &o.bind, &o.service_cidr, &o.cluster_cidr, &o.ports,
-                      &o.admin_kubeconfig, &o.log_level};
+    char **owned[] = {&o.data_dir, &o.cert_dir,         &o.advertise,
+                      &o.bind,     &o.service_cidr,     &o.cluster_cidr,
+                      &o.ports,    &o.admin_kubeconfig, &o.log_level};
     for (size_t i = 0; i < ARRAY_LEN(owned); i++)
         free(*owned[i]);
     return r < 0 ? 1 : 0;

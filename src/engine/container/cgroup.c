@@ -12,9 +12,9 @@
 #define KNOB_MAX 65536
 #define NO_LIMIT (1ull << 62) /* v1 says "none" by a number near 2^63 */
 
-static const char *const v1_controllers[] = {"cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio",
-                                             "pids", "hugetlb", "net_cls", "net_prio", "perf_event", "rdma", "misc",
-                                             "systemd", "unified"};
+static const char *const v1_controllers[] = {
+    "cpu",     "cpuacct", "cpuset",   "memory",     "devices", "freezer", "blkio",   "pids",
+    "hugetlb", "net_cls", "net_prio", "perf_event", "rdma",    "misc",    "systemd", "unified"};
 
 void cgroups_detect(struct cgroups *ret)
 {
@@ -22,11 +22,13 @@ void cgroups_detect(struct cgroups *ret)
 
     *ret = (struct cgroups){0};
     ret->unified = statfs(CGROUP_ROOT, &fs) == 0 && fs.f_type == CGROUP2_SUPER_MAGIC;
-    ret->hybrid = !ret->unified && statfs(CGROUP_ROOT "/unified", &fs) == 0 && fs.f_type == CGROUP2_SUPER_MAGIC;
+    ret->hybrid = !ret->unified && statfs(CGROUP_ROOT "/unified", &fs) == 0 &&
+                  fs.f_type == CGROUP2_SUPER_MAGIC;
     ret->has_swap = ret->unified || path_exists(CGROUP_ROOT "/memory/memory.memsw.limit_in_bytes");
 }
 
-char *cgroups_file(const struct cgroups *c, const char *controller, const char *group, const char *file)
+char *cgroups_file(const struct cgroups *c, const char *controller, const char *group,
+                   const char *file)
 {
     if (c->unified)
         return xasprintf(CGROUP_ROOT "%s/%s", group, file);
@@ -61,8 +63,8 @@ char *cgroups_path(const char *parent, const char *id)
     return xasprintf("%s%s/%s", parent[0] == '/' ? "" : "/", streq(parent, "/") ? "" : parent, id);
 }
 
-static int read_number(const struct cgroups *c, const char *controller, const char *group, const char *file,
-                       uint64_t *ret)
+static int read_number(const struct cgroups *c, const char *controller, const char *group,
+                       const char *file, uint64_t *ret)
 {
     cleanup_free char *path = cgroups_file(c, controller, group, file);
     cleanup_buf struct buf text = {0};
@@ -78,8 +80,8 @@ struct field {
     uint64_t *to;
 };
 
-static int read_table(const struct cgroups *c, const char *controller, const char *group, const char *file,
-                      const struct field *fields, size_t n)
+static int read_table(const struct cgroups *c, const char *controller, const char *group,
+                      const char *file, const struct field *fields, size_t n)
 {
     cleanup_free char *path = cgroups_file(c, controller, group, file);
     cleanup_buf struct buf text = {0};

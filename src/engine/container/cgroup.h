@@ -11,7 +11,8 @@ struct cgroups {
 };
 void cgroups_detect(struct cgroups *ret);
 /* File of a group: controller is v1's name ("memory", "cpu", "cpuacct", "pids"); owned. */
-char *cgroups_file(const struct cgroups *c, const char *controller, const char *group, const char *file);
+char *cgroups_file(const struct cgroups *c, const char *controller, const char *group,
+                   const char *file);
 /* File that has an "oom_kill N" line; owned. */
 char *cgroups_oom_file(const struct cgroups *c, const char *group);
 /* Path below each hierarchy for a parent as CRI names it; owned. */
@@ -19,7 +20,8 @@ char *cgroups_path(const char *parent, const char *id);
 
 struct cgroup_usage {
     uint64_t cpu_ns;
-    uint64_t memory_bytes, memory_working_set_bytes, memory_rss_bytes, memory_limit_bytes; /* limit 0: none */
+    uint64_t memory_bytes, memory_working_set_bytes, memory_rss_bytes,
+        memory_limit_bytes; /* limit 0: none */
     uint64_t page_faults, major_page_faults;
     uint64_t swap_bytes, pids;
 };

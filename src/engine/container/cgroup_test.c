@@ -16,14 +16,17 @@ TEST(paths)
     path_is("/", "/abc");
     path_is("/kubepods/pod1", "/kubepods/pod1/abc");
     path_is("kubepods", "/kubepods/abc");
-    path_is("kubepods-burstable-podx.slice", "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-podx.slice/skiff-abc.scope");
+    path_is(
+        "kubepods-burstable-podx.slice",
+        "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-podx.slice/skiff-abc.scope");
     path_is("/kubepods.slice", "/kubepods.slice/skiff-abc.scope");
 }
 
 TEST(files)
 {
     struct cgroups v1 = {0}, v2 = {.unified = true};
-    cleanup_free char *a = cgroups_file(&v1, "memory", "/p", "memory.stat"), *b = cgroups_file(&v2, "memory", "/p", "memory.stat");
+    cleanup_free char *a = cgroups_file(&v1, "memory", "/p", "memory.stat"),
+                      *b = cgroups_file(&v2, "memory", "/p", "memory.stat");
     cleanup_free char *c = cgroups_oom_file(&v1, "/p"), *d = cgroups_oom_file(&v2, "/p");
 
     assert_string_equal(a, "/sys/fs/cgroup/memory/p/memory.stat");

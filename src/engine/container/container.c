@@ -34,7 +34,8 @@ static void waiter_finish(struct waiter *w, const struct error *err)
 
 static void on_change(struct container *c)
 {
-    list_for_safe(p, &c->waiters) {
+    list_for_safe(p, &c->waiters)
+    {
         struct waiter *w = container_of(p, struct waiter, link);
 
         if (w->to_remove)
@@ -53,7 +54,8 @@ static void unmount_all(struct container *c)
     cleanup_error struct error *err = NULL;
 
     if (image_rootfs_sweep(run, NULL, NULL, &err) < 0)
-        log_warn("container", "root file system stays mounted", "container", c->id, "error", error_message(err), NULL);
+        log_warn("container", "root file system stays mounted", "container", c->id, "error",
+                 error_message(err), NULL);
 }
 
 static void on_deleted(struct process *p, const struct process_result *r, void *arg)
@@ -79,13 +81,16 @@ static void clean_up(struct container *c)
     if (c->cleaning)
         return;
     c->cleaning = true;
-    if (runtime_start(c->engine->loop, &c->engine->runtime, args, STR_NULL, on_deleted, c, &c->runtime, &err) < 0) {
-        log_warn("container", "runtime delete", "container", c->id, "error", error_message(err), NULL);
+    if (runtime_start(c->engine->loop, &c->engine->runtime, args, STR_NULL, on_deleted, c,
+                      &c->runtime, &err) < 0) {
+        log_warn("container", "runtime delete", "container", c->id, "error", error_message(err),
+                 NULL);
         c->cleaning = false;
     }
 }
 
-static void set_exited(struct container *c, int code, int64_t finished, const char *reason, const char *message)
+static void set_exited(struct container *c, int code, int64_t finished, const char *reason,
+                       const char *message)
 {
     cleanup_error struct error *err = NULL;
     cleanup_free char *exit_file = container_exit_file(c);
@@ -100,7 +105,8 @@ static void set_exited(struct container *c, int code, int64_t finished, const ch
     (void)snprintf(text, sizeof text, "%d", code);
     log_info("container", "exited", "container", c->id, "code", text, "reason", reason, NULL);
     if (container_save(c, &err) < 0)
-        log_error("container", "cannot save", "container", c->id, "error", error_message(err), NULL);
+        log_error("container", "cannot save", "container", c->id, "error", error_message(err),
+                  NULL);
     else
         (void)unlink(exit_file);
 }
@@ -114,7 +120,8 @@ static void bury(struct container *c)
     if (container_read_exit(exit_file, &code, &finished, &c->oom) == 0)
         set_exited(c, code, finished, c->oom ? "OOMKilled" : code ? "Error" : "Completed", NULL);
     else
-        set_exited(c, 255, finished, "Unknown", "the container's monitor ended without leaving an exit record");
+        set_exited(c, 255, finished, "Unknown",
+                   "the container's monitor ended without leaving an exit record");
 }
 
 static void on_monitor_gone(void *arg)
@@ -162,7 +169,8 @@ static void on_started(struct process *p, const struct process_result *r, void *
 {
     struct start *s = arg;
     struct container *c = s->c;
-    cleanup_free char *run = container_run_dir(c), *log = path_join(run, "runtime.log"), *said = NULL;
+    cleanup_free char *run = container_run_dir(c), *log = path_join(run, "runtime.log"),
+                      *said = NULL;
     cleanup_error struct error *err = NULL;
 
     (void)p;
@@ -174,14 +182,16 @@ static void on_started(struct process *p, const struct process_result *r, void *
         process_status_text(r->wait_status, status, sizeof status);
         said = runtime_log_message(log);
         if (!said)
-            said = r->timed_out ? xstrdup("the runtime did not answer in time") : str_dup(str_trim(r->err));
+            said = r->timed_out ? xstrdup("the runtime did not answer in time")
+                                : str_dup(str_trim(r->err));
         start_failed(s, said[0] ? said : status);
         return;
     }
     c->state = CONTAINER_RUNNING;
     c->started_at = wall_now().ns;
     if (container_save(c, &err) < 0)
-        log_error("container", "cannot save", "container", c->id, "error", error_message(err), NULL);
+        log_error("container", "cannot save", "container", c->id, "error", error_message(err),
+                  NULL);
     engine_emit(c->engine, EVENT_STARTED, c, c->sandbox);
     if (control_connect(c->engine->loop, run, on_monitor_gone, c, &c->control, NULL) < 0) {
         /* It was quick: over before we could look. */
@@ -196,12 +206,14 @@ static void on_started(struct process *p, const struct process_result *r, void *
 
 static void start_argv(const struct container *c, struct flag_list *v)
 {
-    cleanup_free char *run = container_run_dir(c), *exits = container_exit_file(c), *group = container_cgroup_path(c);
+    cleanup_free char *run = container_run_dir(c), *exits = container_exit_file(c),
+                      *group = container_cgroup_path(c);
     cleanup_free char *oom = cgroups_oom_file(&c->engine->cgroups, group);
     cleanup_free char *pid = path_join(run, "pid");
     cleanup_free char *log = path_join(run, "runtime.log");
     cleanup_free char *self = xasprintf("%d", (int)getpid());
-    const char *words[] = {c->engine->monitor, "run", "-p", self, "-d", run, "-e", exits, "-o", oom, NULL};
+    const char *words[] = {
+        c->engine->monitor, "run", "-p", self, "-d", run, "-e", exits, "-o", oom, NULL};
     const char *runtime[] = {"run", "--detach", "--bundle", run, "--pid-file", pid, NULL};
 
     for (size_t i = 0; words[i]; i++)
@@ -239,7 +251,9 @@ void container_start(struct container *c, container_done_fn done, void *arg)
 
     if (c->state != CONTAINER_CREATED || c->starting || c->removing) {
         (void)error_set(&err, EINVAL, "container %s cannot be started: it is %s", c->id,
-                        c->removing ? "being removed" : c->starting ? "starting" : states[c->state]);
+                        c->removing   ? "being removed"
+                        : c->starting ? "starting"
+                                      : states[c->state]);
         done(c, err, arg);
         return;
     }
@@ -290,7 +304,8 @@ static void waiter_signal(struct waiter *w, int64_t timeout_ms)
     w->killed = timeout_ms <= 0;
     if (w->c->control)
         control_kill(w->c->control, w->killed ? SIGKILL : w->c->stop_signal, NULL, NULL);
-    loop_timer_start(w->c->engine->loop, &w->timer, w->killed ? KILL_WAIT_MS : timeout_ms, on_stop_timeout);
+    loop_timer_start(w->c->engine->loop, &w->timer, w->killed ? KILL_WAIT_MS : timeout_ms,
+                     on_stop_timeout);
 }
 
 void container_stop(struct container *c, int64_t timeout_ms, container_done_fn done, void *arg)
@@ -305,7 +320,8 @@ void container_stop(struct container *c, int64_t timeout_ms, container_done_fn d
 /* ---- remove ---- */
 static void remove_files(struct container *c)
 {
-    cleanup_free char *dir = container_dir(c), *run = container_run_dir(c), *exits = container_exit_file(c);
+    cleanup_free char *dir = container_dir(c), *run = container_run_dir(c),
+                      *exits = container_exit_file(c);
     cleanup_free char *group = container_cgroup_path(c);
     cleanup_error struct error *err = NULL;
 
@@ -333,12 +349,14 @@ static void remove_try(struct waiter *w)
     (void)map_remove(&c->engine->containers, c->id);
     engine_emit(c->engine, EVENT_DELETED, c, c->sandbox);
     list_init(&rest);
-    list_for_safe(p, &c->waiters) {
+    list_for_safe(p, &c->waiters)
+    {
         list_remove(p);
         list_add_tail(&rest, p);
     }
     container_free(c);
-    list_for_safe(p, &rest) {
+    list_for_safe(p, &rest)
+    {
         struct waiter *v = container_of(p, struct waiter, link);
 
         v->c = NULL;
@@ -358,13 +376,15 @@ void container_remove(struct container *c, container_done_fn done, void *arg)
 /* ---- at start ---- */
 static void adopt(struct container *c)
 {
-    cleanup_free char *run = container_run_dir(c), *exits = container_exit_file(c), *pid_file = path_join(run, "pid");
+    cleanup_free char *run = container_run_dir(c), *exits = container_exit_file(c),
+                      *pid_file = path_join(run, "pid");
     cleanup_buf struct buf text = {0};
     int64_t pid = 0;
 
     if (c->state == CONTAINER_EXITED)
         return;
-    if (c->init >= 0 && control_connect(c->engine->loop, run, on_monitor_gone, c, &c->control, NULL) == 0) {
+    if (c->init >= 0 &&
+        control_connect(c->engine->loop, run, on_monitor_gone, c, &c->control, NULL) == 0) {
         if (file_read(pid_file, 64, &text, NULL) == 0)
             (void)str_to_i64(str_trim(buf_str(&text)), 1, INT32_MAX, &pid);
         c->init = (pid_t)pid;
@@ -375,7 +395,8 @@ static void adopt(struct container *c)
         }
         return;
     }
-    if (c->state == CONTAINER_CREATED && !path_exists(exits) && !path_exists(pid_file) && path_exists(run))
+    if (c->state == CONTAINER_CREATED && !path_exists(exits) && !path_exists(pid_file) &&
+        path_exists(run))
         return;
     if (c->state == CONTAINER_CREATED && !c->started_at)
         c->started_at = c->created_at;
@@ -394,7 +415,8 @@ static int load_one(int dirfd, const char *name, unsigned char type, void *arg)
     if (container_read_record(e, name, &c, &err) < 0) {
         cleanup_free char *dir = xasprintf("%s/containers/%s", e->cfg.data_root, name);
 
-        log_warn("container", "no usable record, removed", "container", name, "reason", error_message(err), NULL);
+        log_warn("container", "no usable record, removed", "container", name, "reason",
+                 error_message(err), NULL);
         (void)dir_remove_tree(dir, NULL);
         return 0;
     }
@@ -443,7 +465,8 @@ static int sweep_runtime(int dirfd, const char *name, unsigned char type, void *
 
 int container_load_all(struct engine *e, struct error **err)
 {
-    cleanup_free char *dir = path_join(e->cfg.data_root, "containers"), *run = path_join(e->cfg.exec_root, "containers");
+    cleanup_free char *dir = path_join(e->cfg.data_root, "containers"),
+                      *run = path_join(e->cfg.exec_root, "containers");
     int r = dir_each(dir, load_one, e, err);
 
     if (r == 0)

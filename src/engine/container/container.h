@@ -1,22 +1,27 @@
 /*
  * One container, from its files to its end.
  *
- *   created -> running -> exited -> (removed)      a start that the runtime refuses: created -> exited, code 128
+ *   created -> running -> exited -> (removed)      a start that the runtime refuses: created ->
+ * exited, code 128
  *
- * container.json is written at every step; while it runs, its monitor's socket is the truth. Everything that takes time
- * calls back exactly once, from the loop.
+ * container.json is written at every step; while it runs, its monitor's socket is the truth.
+ * Everything that takes time calls back exactly once, from the loop.
  */
 #pragma once
 #include "engine/container/control.h"
 #include "engine/container/spec.h"
 #include "engine/core.h"
 
-enum container_state { CONTAINER_CREATED, CONTAINER_RUNNING, CONTAINER_EXITED }; /* as CRI counts them */
+enum container_state {
+    CONTAINER_CREATED,
+    CONTAINER_RUNNING,
+    CONTAINER_EXITED
+}; /* as CRI counts them */
 
 struct container {
     struct engine *engine;
     char id[ID_TEXT];
-    struct sandbox *sandbox; /* NULL when its sandbox's record was lost */
+    struct sandbox *sandbox;              /* NULL when its sandbox's record was lost */
     Runtime__V1__ContainerConfig *config; /* owned */
     char *sandbox_id, *image_id, *image_ref, *log_path, *cgroup, *reason, *message;
     enum container_state state;
@@ -36,8 +41,9 @@ struct container {
 typedef void (*container_done_fn)(struct container *c, const struct error *err, void *arg);
 
 /* image_ref is what CRI shows. config is copied. */
-int container_create(struct engine *e, struct sandbox *s, const Runtime__V1__ContainerConfig *config,
-                     const struct image *image, struct container **ret, struct error **err);
+int container_create(struct engine *e, struct sandbox *s,
+                     const Runtime__V1__ContainerConfig *config, const struct image *image,
+                     struct container **ret, struct error **err);
 void container_start(struct container *c, container_done_fn done, void *arg);
 /* Not running: success at once. timeout 0: killed at once. */
 void container_stop(struct container *c, int64_t timeout_ms, container_done_fn done, void *arg);
@@ -60,6 +66,7 @@ static inline bool container_is_systemd(const struct container *c)
 char *container_cgroup_path(const struct container *c);
 
 /* record.c */
-int container_read_record(struct engine *e, const char *id, struct container **ret, struct error **err);
+int container_read_record(struct engine *e, const char *id, struct container **ret,
+                          struct error **err);
 /* Exit record of the monitor; -ENOENT. */
 int container_read_exit(const char *path, int *ret_code, int64_t *ret_finished, bool *ret_oom);

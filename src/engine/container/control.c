@@ -66,8 +66,8 @@ static int connect_in(const char *dir, int fd)
     return connect(fd, (struct sockaddr *)&a, sizeof a) < 0 ? -errno : 0;
 }
 
-int control_connect(struct loop *l, const char *dir, control_gone_fn gone, void *arg, struct control **ret,
-                    struct error **err)
+int control_connect(struct loop *l, const char *dir, control_gone_fn gone, void *arg,
+                    struct control **ret, struct error **err)
 {
     cleanup_close int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
     struct control *c;
@@ -92,7 +92,8 @@ void control_free(struct control *c)
         return;
     loop_io_stop(&c->io);
     (void)close(c->fd);
-    list_for_safe(p, &c->pending) {
+    list_for_safe(p, &c->pending)
+    {
         list_remove(p);
         free(container_of(p, struct pending, link));
     }
@@ -113,7 +114,9 @@ static void ask(struct control *c, const unsigned char *p, size_t n, const int *
     if (fds_n) {
         h.msg_control = &m;
         h.msg_controllen = CMSG_SPACE(fds_n * sizeof(int));
-        m.h = (struct cmsghdr){.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(fds_n * sizeof(int))};
+        m.h = (struct cmsghdr){.cmsg_level = SOL_SOCKET,
+                               .cmsg_type = SCM_RIGHTS,
+                               .cmsg_len = CMSG_LEN(fds_n * sizeof(int))};
         memcpy(CMSG_DATA(&m.h), fds, fds_n * sizeof(int));
     }
     if (sendmsg(c->fd, &h, MSG_NOSIGNAL | MSG_DONTWAIT) < 0) {
@@ -143,8 +146,8 @@ void control_reopen_log(struct control *c, control_answer_fn fn, void *arg)
 
 void control_resize(struct control *c, unsigned width, unsigned height)
 {
-    unsigned char p[] = {CONTROL_RESIZE, (unsigned char)width, (unsigned char)(width >> 8), (unsigned char)height,
-                         (unsigned char)(height >> 8)};
+    unsigned char p[] = {CONTROL_RESIZE, (unsigned char)width, (unsigned char)(width >> 8),
+                         (unsigned char)height, (unsigned char)(height >> 8)};
 
     ask(c, p, sizeof p, NULL, 0, NULL, NULL);
 }

@@ -16,8 +16,8 @@ static int64_t oom_floor(void)
     const char *p;
     int64_t v = -1000;
 
-    if (file_read("/proc/self/status", 65536, &status, NULL) == 0 && (p = strstr(status.p, "CapEff:")) &&
-        strtoull(p + 7, NULL, 16) & 1ull << 24)
+    if (file_read("/proc/self/status", 65536, &status, NULL) == 0 &&
+        (p = strstr(status.p, "CapEff:")) && strtoull(p + 7, NULL, 16) & 1ull << 24)
         return -1000;
     if (file_read("/proc/self/oom_score_adj", 64, &own, NULL) == 0)
         (void)str_to_i64(str_trim(buf_str(&own)), -1000, 1000, &v);
@@ -29,7 +29,8 @@ static const Runtime__V1__LinuxContainerSecurityContext *security(const struct c
     return c->config->linux ? c->config->linux->security_context : NULL;
 }
 
-static int resolve_user(struct container *c, const struct image *image, const char *rootfs, struct error **err)
+static int resolve_user(struct container *c, const struct image *image, const char *rootfs,
+                        struct error **err)
 {
     const Runtime__V1__LinuxContainerSecurityContext *s = security(c);
     cleanup_close int fd = open(rootfs, O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -48,7 +49,8 @@ static int resolve_user(struct container *c, const struct image *image, const ch
             return error_set(err, EINVAL, "runAsGroup is given without runAsUser");
         spec.extra = s->supplemental_groups;
         spec.extra_n = s->n_supplemental_groups;
-        spec.strict = s->supplemental_groups_policy == RUNTIME__V1__SUPPLEMENTAL_GROUPS_POLICY__Strict;
+        spec.strict =
+            s->supplemental_groups_policy == RUNTIME__V1__SUPPLEMENTAL_GROUPS_POLICY__Strict;
     }
     return user_resolve(fd, &spec, &c->user, err);
 }
@@ -66,7 +68,8 @@ static int mount_images(struct container *c, const char *run, char **paths, stru
             continue;
         image = image_get(c->engine->images, m->image->image);
         if (!image)
-            return error_set(err, ENOENT, "image \"%s\" of the volume at %s is not here", m->image->image, m->container_path);
+            return error_set(err, ENOENT, "image \"%s\" of the volume at %s is not here",
+                             m->image->image, m->container_path);
         target = xasprintf("%s/volumes/%zu", run, i);
         r = dir_make(target, 0700, err);
         if (r == 0)
@@ -79,7 +82,8 @@ static int mount_images(struct container *c, const char *run, char **paths, stru
             cleanup_free char *link = xasprintf("/proc/self/fd/%d", sub);
 
             if (sub < 0 || !(paths[i] = realpath(link, NULL)))
-                return error_set(err, ENOENT, "image \"%s\" has no \"%s\"", m->image->image, m->image_sub_path);
+                return error_set(err, ENOENT, "image \"%s\" has no \"%s\"", m->image->image,
+                                 m->image_sub_path);
             continue;
         }
         paths[i] = TAKE(target);
@@ -106,17 +110,27 @@ static int target_pid_ns(struct container *c, char **ret, struct error **err)
     return 0;
 }
 
-static int write_spec(struct container *c, const struct image *image, const char *run, struct error **err)
+static int write_spec(struct container *c, const struct image *image, const char *run,
+                      struct error **err)
 {
-    cleanup_free char *sandbox_run = sandbox_run_dir(c->sandbox), *sandbox_data = sandbox_dir(c->sandbox);
+    cleanup_free char *sandbox_run = sandbox_run_dir(c->sandbox),
+                      *sandbox_data = sandbox_dir(c->sandbox);
     cleanup_free char *path = path_join(run, "config.json"), *target = NULL;
     cleanup_free char **images = xcalloc(c->config->n_mounts + 1, sizeof *images);
     cleanup_buf struct buf text;
     struct rlimit nofile = {1024, 1024};
-    struct spec_input in = {.id = c->id, .config = c->config, .sandbox = c->sandbox->config, .image = &image->config,
-                            .user = &c->user, .sandbox_run = sandbox_run, .sandbox_data = sandbox_data, .cgroup = c->cgroup,
-                            .cgroup_v2 = c->engine->cgroups.unified, .swap = c->engine->cgroups.has_swap,
-                            .oom_floor = oom_floor(), .image_mounts = images};
+    struct spec_input in = {.id = c->id,
+                            .config = c->config,
+                            .sandbox = c->sandbox->config,
+                            .image = &image->config,
+                            .user = &c->user,
+                            .sandbox_run = sandbox_run,
+                            .sandbox_data = sandbox_data,
+                            .cgroup = c->cgroup,
+                            .cgroup_v2 = c->engine->cgroups.unified,
+                            .swap = c->engine->cgroups.has_swap,
+                            .oom_floor = oom_floor(),
+                            .image_mounts = images};
     int r;
 
     (void)getrlimit(RLIMIT_NOFILE, &nofile);
@@ -165,7 +179,8 @@ static Runtime__V1__ContainerConfig *copy_config(const Runtime__V1__ContainerCon
 
 static int stop_signal(const Runtime__V1__ContainerConfig *config, const struct image *image)
 {
-    const ProtobufCEnumValue *v = protobuf_c_enum_descriptor_get_value(&runtime__v1__signal__descriptor, config->stop_signal);
+    const ProtobufCEnumValue *v =
+        protobuf_c_enum_descriptor_get_value(&runtime__v1__signal__descriptor, config->stop_signal);
 
     if (v && config->stop_signal)
         return signal_number(v->name + strlen("SIGNAL_"), SIGTERM);
@@ -202,8 +217,9 @@ static void unbuild(struct container *c)
     (void)dir_remove_tree(dir, NULL);
 }
 
-int container_create(struct engine *e, struct sandbox *s, const Runtime__V1__ContainerConfig *config,
-                     const struct image *image, struct container **ret, struct error **err)
+int container_create(struct engine *e, struct sandbox *s,
+                     const Runtime__V1__ContainerConfig *config, const struct image *image,
+                     struct container **ret, struct error **err)
 {
     struct container *c;
     int r;

@@ -51,13 +51,15 @@ void exec_kill(struct exec *x)
     cleanup_buf struct buf text = {0};
     int64_t pid;
 
-    if (file_read(x->pid_file, 64, &text, NULL) == 0 && str_to_i64(str_trim(buf_str(&text)), 2, INT32_MAX, &pid) == 0)
+    if (file_read(x->pid_file, 64, &text, NULL) == 0 &&
+        str_to_i64(str_trim(buf_str(&text)), 2, INT32_MAX, &pid) == 0)
         (void)kill((pid_t)pid, SIGKILL);
     else
         (void)kill(-x->runtime, SIGKILL);
 }
 
-static int write_process(struct container *c, char *const *cmd, size_t n, bool tty, const char *path, struct error **err)
+static int write_process(struct container *c, char *const *cmd, size_t n, bool tty,
+                         const char *path, struct error **err)
 {
     cleanup_free char *run = container_run_dir(c), *config = path_join(run, "config.json");
     cleanup_buf struct buf text = {0}, out;
@@ -106,8 +108,8 @@ static void make_argv(const struct container *c, const struct exec *x, struct fl
     v->v[v->n] = NULL;
 }
 
-int exec_start(struct container *c, char *const *cmd, size_t cmd_n, bool tty, const int fds[3], exec_done_fn done,
-               void *arg, struct exec **ret, struct error **err)
+int exec_start(struct container *c, char *const *cmd, size_t cmd_n, bool tty, const int fds[3],
+               exec_done_fn done, void *arg, struct exec **ret, struct error **err)
 {
     cleanup_free char *run = container_run_dir(c);
     struct flag_list argv = {0};

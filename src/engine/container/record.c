@@ -41,13 +41,15 @@ int container_save(struct container *c, struct error **err)
 
     for (size_t i = 0; i < c->user.groups_n; i++)
         (void)json_array_append_new(groups, json_integer(c->user.groups[i]));
-    v = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:I, s:I, s:I, s:i, s:b, s:i, s:I, s:I, s:o, s:o}", "id", c->id,
-                  "sandbox", strna(c->sandbox_id), "image", strna(c->image_id), "imageRef", strna(c->image_ref), "cgroup",
-                  strna(c->cgroup), "boot", c->engine->boot_id, "state", (int)c->state, "createdAt",
-                  (json_int_t)c->created_at, "startedAt", (json_int_t)c->started_at, "finishedAt",
-                  (json_int_t)c->finished_at, "exitCode", c->exit_code, "oom", (int)c->oom, "stopSignal", c->stop_signal,
-                  "uid", (json_int_t)c->user.uid, "gid", (json_int_t)c->user.gid, "groups", groups, "config",
-                  pack_config(c->config));
+    v = json_pack(
+        "{s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:I, s:I, s:I, s:i, s:b, s:i, s:I, s:I, s:o, s:o}",
+        "id", c->id, "sandbox", strna(c->sandbox_id), "image", strna(c->image_id), "imageRef",
+        strna(c->image_ref), "cgroup", strna(c->cgroup), "boot", c->engine->boot_id, "state",
+        (int)c->state, "createdAt", (json_int_t)c->created_at, "startedAt",
+        (json_int_t)c->started_at, "finishedAt", (json_int_t)c->finished_at, "exitCode",
+        c->exit_code, "oom", (int)c->oom, "stopSignal", c->stop_signal, "uid",
+        (json_int_t)c->user.uid, "gid", (json_int_t)c->user.gid, "groups", groups, "config",
+        pack_config(c->config));
     if (!v)
         return error_set(err, EINVAL, "container record is not valid UTF-8");
     if (c->reason)
@@ -92,7 +94,8 @@ static void fill(struct container *c, const json_t *v)
     read_user(v, &c->user);
 }
 
-int container_read_record(struct engine *e, const char *id, struct container **ret, struct error **err)
+int container_read_record(struct engine *e, const char *id, struct container **ret,
+                          struct error **err)
 {
     cleanup_free char *path = xasprintf("%s/containers/%s/container.json", e->cfg.data_root, id);
     cleanup_buf struct buf text = {0}, wire;

@@ -16,7 +16,8 @@
 static char *find_program(const char *name)
 {
     const char *path = getenv("PATH");
-    struct str rest = str_of(path && path[0] ? path : "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+    struct str rest = str_of(
+        path && path[0] ? path : "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
 
     if (strchr(name, '/'))
         return access(name, X_OK) == 0 ? xstrdup(name) : NULL;
@@ -31,7 +32,8 @@ static char *find_program(const char *name)
     return NULL;
 }
 
-/* crun takes each controller of the v2 tree for its own; one that has no v1 mount makes it refuse hybrid mounts. */
+/* crun takes each controller of the v2 tree for its own; one that has no v1 mount makes it refuse
+ * hybrid mounts. */
 static bool crun_refuses(const struct cgroups *c)
 {
     cleanup_buf struct buf text = {0};
@@ -55,8 +57,8 @@ static void read_version(struct runtime *r)
     r->version = str_dup(line);
 }
 
-int runtime_choose(const char *wanted, const char *exec_root, const struct cgroups *c, struct runtime *ret,
-                   struct error **err)
+int runtime_choose(const char *wanted, const char *exec_root, const struct cgroups *c,
+                   struct runtime *ret, struct error **err)
 {
     cleanup_free char *found = NULL;
 
@@ -70,7 +72,9 @@ int runtime_choose(const char *wanted, const char *exec_root, const struct cgrou
             cleanup_free char *runc = find_program("runc");
 
             if (runc) {
-                log_info("engine", "crun cannot work with this machine's hybrid cgroups (no v1 hugetlb mount): using runc",
+                log_info("engine",
+                         "crun cannot work with this machine's hybrid cgroups (no v1 hugetlb "
+                         "mount): using runc",
                          NULL);
                 str_replace(&found, runc);
             }
@@ -78,7 +82,9 @@ int runtime_choose(const char *wanted, const char *exec_root, const struct cgrou
         if (!found)
             found = find_program("runc");
         if (!found)
-            return error_set(err, ENOENT, "neither crun nor runc is installed; install one or name it with --runtime");
+            return error_set(
+                err, ENOENT,
+                "neither crun nor runc is installed; install one or name it with --runtime");
     }
     *ret = (struct runtime){.path = TAKE(found), .root = path_join(exec_root, "runtime")};
     read_version(ret);
@@ -128,8 +134,9 @@ char *runtime_log_message(const char *path)
     return last;
 }
 
-int runtime_start(struct loop *l, const struct runtime *r, const char *const *args, struct str input,
-                  process_done_fn done, void *arg, struct process **ret, struct error **err)
+int runtime_start(struct loop *l, const struct runtime *r, const char *const *args,
+                  struct str input, process_done_fn done, void *arg, struct process **ret,
+                  struct error **err)
 {
     struct flag_list argv = {0};
     struct process_spec spec = {.input = input, .timeout_ms = RUNTIME_TIMEOUT_MS};

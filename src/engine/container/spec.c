@@ -36,7 +36,8 @@ static void env_set(json_t *env, const char *text)
 
     if (!v)
         return; /* not UTF-8: no OCI runtime would take it */
-    json_array_foreach(env, i, old) {
+    json_array_foreach(env, i, old)
+    {
         if (same_key(json_string_value(old), text, n)) {
             (void)json_array_set_new(env, i, v);
             return;
@@ -50,9 +51,7 @@ static bool env_has(const json_t *env, const char *key)
     size_t i;
     json_t *v;
 
-    json_array_foreach(env, i, v)
-        if (same_key(json_string_value(v), key, strlen(key)))
-            return true;
+    json_array_foreach(env, i, v) if (same_key(json_string_value(v), key, strlen(key))) return true;
     return false;
 }
 
@@ -73,13 +72,15 @@ static json_t *environment(const struct spec_input *in)
         if (strchr(in->image->env.v[i], '='))
             env_set(env, in->image->env.v[i]);
     for (size_t i = 0; i < c->n_envs; i++) {
-        cleanup_free char *text =
-            xasprintf("%s=%.*s", c->envs[i]->key, (int)c->envs[i]->value.len, (const char *)strna((char *)c->envs[i]->value.data));
+        cleanup_free char *text = xasprintf("%s=%.*s", c->envs[i]->key, (int)c->envs[i]->value.len,
+                                            (const char *)strna((char *)c->envs[i]->value.data));
 
         env_set(env, text);
     }
     if (!env_has(env, "HOME")) {
-        cleanup_free char *home = xasprintf("HOME=%s", in->user->home ? in->user->home : in->user->uid ? "/" : "/root");
+        cleanup_free char *home = xasprintf("HOME=%s", in->user->home  ? in->user->home
+                                                       : in->user->uid ? "/"
+                                                                       : "/root");
 
         env_set(env, home);
     }
@@ -111,7 +112,8 @@ static int arguments(const struct spec_input *in, json_t **ret, struct error **e
         (void)json_array_extend(args, v);
     }
     if (!json_array_size(args))
-        return error_set(err, EINVAL, "no command specified: neither the container nor its image names one");
+        return error_set(err, EINVAL,
+                         "no command specified: neither the container nor its image names one");
     *ret = TAKE(args);
     return 0;
 }
@@ -122,7 +124,8 @@ static json_t *process_user(const struct user *u)
 
     for (size_t i = 0; i < u->groups_n; i++)
         (void)json_array_append_new(groups, json_integer(u->groups[i]));
-    return json_pack("{s:I, s:I, s:o}", "uid", (json_int_t)u->uid, "gid", (json_int_t)u->gid, "additionalGids", groups);
+    return json_pack("{s:I, s:I, s:o}", "uid", (json_int_t)u->uid, "gid", (json_int_t)u->gid,
+                     "additionalGids", groups);
 }
 
 static bool apparmor_enabled(void)
@@ -135,7 +138,8 @@ static void add_apparmor(const Runtime__V1__LinuxContainerSecurityContext *s, js
     if (!s || !s->apparmor || s->privileged || !apparmor_enabled())
         return;
     if (s->apparmor->profile_type == RUNTIME__V1__SECURITY_PROFILE__PROFILE_TYPE__Localhost)
-        (void)json_object_set_new(process, "apparmorProfile", json_string(s->apparmor->localhost_ref));
+        (void)json_object_set_new(process, "apparmorProfile",
+                                  json_string(s->apparmor->localhost_ref));
 }
 
 static void add_selinux(const Runtime__V1__LinuxContainerSecurityContext *s, json_t *process)
@@ -145,15 +149,17 @@ static void add_selinux(const Runtime__V1__LinuxContainerSecurityContext *s, jso
 
     if (!o || !o->type[0] || !path_exists("/sys/fs/selinux/enforce"))
         return;
-    label = xasprintf("%s:%s:%s:%s", o->user[0] ? o->user : "system_u", o->role[0] ? o->role : "system_r", o->type,
-                      o->level[0] ? o->level : "s0");
+    label = xasprintf("%s:%s:%s:%s", o->user[0] ? o->user : "system_u",
+                      o->role[0] ? o->role : "system_r", o->type, o->level[0] ? o->level : "s0");
     (void)json_object_set_new(process, "selinuxLabel", json_string(label));
 }
 
-static int make_process(const struct spec_input *in, json_t **ret, json_t **ret_caps, struct error **err)
+static int make_process(const struct spec_input *in, json_t **ret, json_t **ret_caps,
+                        struct error **err)
 {
     const Runtime__V1__LinuxContainerSecurityContext *s = security(in);
-    const Runtime__V1__LinuxContainerResources *res = in->config->linux ? in->config->linux->resources : NULL;
+    const Runtime__V1__LinuxContainerResources *res =
+        in->config->linux ? in->config->linux->resources : NULL;
     cleanup_json json_t *args = NULL, *caps = NULL;
     json_int_t hard = (json_int_t)(in->nofile_max < NOFILE_HARD ? in->nofile_max : NOFILE_HARD);
     json_int_t oom = res ? (json_int_t)res->oom_score_adj : 0;
@@ -166,13 +172,15 @@ static int make_process(const struct spec_input *in, json_t **ret, json_t **ret_
         return r;
     if (oom < in->oom_floor)
         oom = (json_int_t)in->oom_floor;
-    *ret = json_pack("{s:b, s:o, s:O, s:o, s:s, s:O, s:b, s:I, s:[{s:s, s:I, s:I}]}", "terminal", in->config->tty,
-                     "user", process_user(in->user), "args", args, "env", environment(in), "cwd",
-                     cwd && cwd[0] ? cwd : "/", "capabilities", caps, "noNewPrivileges", s && s->no_new_privs,
-                     "oomScoreAdj", oom, "rlimits", "type", "RLIMIT_NOFILE", "soft",
-                     (json_int_t)(hard < NOFILE_SOFT ? hard : NOFILE_SOFT), "hard", hard);
+    *ret = json_pack("{s:b, s:o, s:O, s:o, s:s, s:O, s:b, s:I, s:[{s:s, s:I, s:I}]}", "terminal",
+                     in->config->tty, "user", process_user(in->user), "args", args, "env",
+                     environment(in), "cwd", cwd && cwd[0] ? cwd : "/", "capabilities", caps,
+                     "noNewPrivileges", s && s->no_new_privs, "oomScoreAdj", oom, "rlimits", "type",
+                     "RLIMIT_NOFILE", "soft", (json_int_t)(hard < NOFILE_SOFT ? hard : NOFILE_SOFT),
+                     "hard", hard);
     if (!*ret)
-        return error_set(err, EINVAL, "the container's command, environment or directory is not valid UTF-8");
+        return error_set(err, EINVAL,
+                         "the container's command, environment or directory is not valid UTF-8");
     add_apparmor(s, *ret);
     add_selinux(s, *ret);
     return 0;
@@ -204,7 +212,8 @@ static json_t *namespaces(const struct spec_input *in)
     if (!o || o->ipc != RUNTIME__V1__NAMESPACE_MODE__NODE)
         add_namespace(list, "ipc", in->sandbox_run, "ipc");
     if (in->target_pid_ns)
-        (void)json_array_append_new(list, json_pack("{s:s, s:s}", "type", "pid", "path", in->target_pid_ns));
+        (void)json_array_append_new(
+            list, json_pack("{s:s, s:s}", "type", "pid", "path", in->target_pid_ns));
     else if (!o || o->pid == RUNTIME__V1__NAMESPACE_MODE__CONTAINER)
         add_namespace(list, "pid", NULL, NULL);
     else if (o->pid == RUNTIME__V1__NAMESPACE_MODE__POD)
@@ -236,15 +245,16 @@ json_t *spec_resources(const Runtime__V1__LinuxContainerResources *r, bool cgrou
         set_positive(memory, "limit", r->memory_limit_in_bytes);
         if (swap && r->memory_limit_in_bytes > 0)
             (void)json_object_set_new(memory, "swap",
-                                      json_integer(r->memory_swap_limit_in_bytes > 0 ? r->memory_swap_limit_in_bytes
-                                                                                     : r->memory_limit_in_bytes));
+                                      json_integer(r->memory_swap_limit_in_bytes > 0
+                                                       ? r->memory_swap_limit_in_bytes
+                                                       : r->memory_limit_in_bytes));
         if (r->n_hugepage_limits) {
             json_t *list = json_array();
 
             for (size_t i = 0; i < r->n_hugepage_limits; i++)
-                (void)json_array_append_new(list,
-                                            json_pack("{s:s, s:I}", "pageSize", r->hugepage_limits[i]->page_size, "limit",
-                                                      (json_int_t)r->hugepage_limits[i]->limit));
+                (void)json_array_append_new(
+                    list, json_pack("{s:s, s:I}", "pageSize", r->hugepage_limits[i]->page_size,
+                                    "limit", (json_int_t)r->hugepage_limits[i]->limit));
             (void)json_object_set_new(o, "hugepageLimits", list);
         }
         if (cgroup_v2 && r->n_unified) {
@@ -267,7 +277,6 @@ static void drop_hugepages(json_t *resources, bool cgroup_v2)
         (void)json_object_del(resources, "hugepageLimits");
 }
 
-
 static void add_paths(const Runtime__V1__LinuxContainerSecurityContext *s, json_t *o)
 {
     if (!s || s->privileged)
@@ -275,7 +284,8 @@ static void add_paths(const Runtime__V1__LinuxContainerSecurityContext *s, json_
     if (s->n_masked_paths)
         (void)json_object_set_new(o, "maskedPaths", strings(s->masked_paths, s->n_masked_paths));
     if (s->n_readonly_paths)
-        (void)json_object_set_new(o, "readonlyPaths", strings(s->readonly_paths, s->n_readonly_paths));
+        (void)json_object_set_new(o, "readonlyPaths",
+                                  strings(s->readonly_paths, s->n_readonly_paths));
 }
 
 /* The root's propagation must let through what the widest mount asks for. */
@@ -286,7 +296,8 @@ static const char *root_propagation(const Runtime__V1__ContainerConfig *c)
     for (size_t i = 0; i < c->n_mounts; i++) {
         if (c->mounts[i]->propagation == RUNTIME__V1__MOUNT_PROPAGATION__PROPAGATION_BIDIRECTIONAL)
             return "rshared";
-        if (c->mounts[i]->propagation == RUNTIME__V1__MOUNT_PROPAGATION__PROPAGATION_HOST_TO_CONTAINER)
+        if (c->mounts[i]->propagation ==
+            RUNTIME__V1__MOUNT_PROPAGATION__PROPAGATION_HOST_TO_CONTAINER)
             widest = "rslave";
     }
     return widest;
@@ -295,9 +306,10 @@ static const char *root_propagation(const Runtime__V1__ContainerConfig *c)
 static int make_linux(const struct spec_input *in, json_t *caps, json_t **ret, struct error **err)
 {
     const Runtime__V1__LinuxContainerSecurityContext *s = security(in);
-    cleanup_json json_t *resources =
-        spec_resources(in->config->linux ? in->config->linux->resources : NULL, in->cgroup_v2, in->swap);
-    cleanup_json json_t *o = json_pack("{s:o, s:s}", "namespaces", namespaces(in), "cgroupsPath", in->cgroup);
+    cleanup_json json_t *resources = spec_resources(
+        in->config->linux ? in->config->linux->resources : NULL, in->cgroup_v2, in->swap);
+    cleanup_json json_t *o =
+        json_pack("{s:o, s:s}", "namespaces", namespaces(in), "cgroupsPath", in->cgroup);
     json_t *seccomp = NULL;
     const char *propagation = root_propagation(in->config);
     int r;
@@ -330,8 +342,9 @@ int spec_make(const struct spec_input *in, struct buf *ret, struct error **err)
         r = make_linux(in, caps, &lin, err);
     if (r < 0)
         return r;
-    root = json_pack("{s:s, s:O, s:{s:s, s:b}, s:O, s:O}", "ociVersion", "1.0.2", "process", process, "root", "path",
-                     "rootfs", "readonly", s && s->readonly_rootfs, "mounts", mounts, "linux", lin);
+    root = json_pack("{s:s, s:O, s:{s:s, s:b}, s:O, s:O}", "ociVersion", "1.0.2", "process",
+                     process, "root", "path", "rootfs", "readonly", s && s->readonly_rootfs,
+                     "mounts", mounts, "linux", lin);
     if (!root)
         return error_set(err, EINVAL, "container configuration is not valid UTF-8");
     r = json_write(root, ret);

@@ -12,18 +12,54 @@
 #define PROFILE_MAX (1 << 20)
 
 static const char *const all[] = {
-    "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_SETGID",
-    "CAP_SETUID", "CAP_SETPCAP", "CAP_LINUX_IMMUTABLE", "CAP_NET_BIND_SERVICE", "CAP_NET_BROADCAST", "CAP_NET_ADMIN",
-    "CAP_NET_RAW", "CAP_IPC_LOCK", "CAP_IPC_OWNER", "CAP_SYS_MODULE", "CAP_SYS_RAWIO", "CAP_SYS_CHROOT",
-    "CAP_SYS_PTRACE", "CAP_SYS_PACCT", "CAP_SYS_ADMIN", "CAP_SYS_BOOT", "CAP_SYS_NICE", "CAP_SYS_RESOURCE",
-    "CAP_SYS_TIME", "CAP_SYS_TTY_CONFIG", "CAP_MKNOD", "CAP_LEASE", "CAP_AUDIT_WRITE", "CAP_AUDIT_CONTROL",
-    "CAP_SETFCAP", "CAP_MAC_OVERRIDE", "CAP_MAC_ADMIN", "CAP_SYSLOG", "CAP_WAKE_ALARM", "CAP_BLOCK_SUSPEND",
-    "CAP_AUDIT_READ", "CAP_PERFMON", "CAP_BPF", "CAP_CHECKPOINT_RESTORE",
+    "CAP_CHOWN",
+    "CAP_DAC_OVERRIDE",
+    "CAP_DAC_READ_SEARCH",
+    "CAP_FOWNER",
+    "CAP_FSETID",
+    "CAP_KILL",
+    "CAP_SETGID",
+    "CAP_SETUID",
+    "CAP_SETPCAP",
+    "CAP_LINUX_IMMUTABLE",
+    "CAP_NET_BIND_SERVICE",
+    "CAP_NET_BROADCAST",
+    "CAP_NET_ADMIN",
+    "CAP_NET_RAW",
+    "CAP_IPC_LOCK",
+    "CAP_IPC_OWNER",
+    "CAP_SYS_MODULE",
+    "CAP_SYS_RAWIO",
+    "CAP_SYS_CHROOT",
+    "CAP_SYS_PTRACE",
+    "CAP_SYS_PACCT",
+    "CAP_SYS_ADMIN",
+    "CAP_SYS_BOOT",
+    "CAP_SYS_NICE",
+    "CAP_SYS_RESOURCE",
+    "CAP_SYS_TIME",
+    "CAP_SYS_TTY_CONFIG",
+    "CAP_MKNOD",
+    "CAP_LEASE",
+    "CAP_AUDIT_WRITE",
+    "CAP_AUDIT_CONTROL",
+    "CAP_SETFCAP",
+    "CAP_MAC_OVERRIDE",
+    "CAP_MAC_ADMIN",
+    "CAP_SYSLOG",
+    "CAP_WAKE_ALARM",
+    "CAP_BLOCK_SUSPEND",
+    "CAP_AUDIT_READ",
+    "CAP_PERFMON",
+    "CAP_BPF",
+    "CAP_CHECKPOINT_RESTORE",
 };
 /* What a container gets when nobody says otherwise. */
 static const char *const defaults[] = {
-    "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FSETID", "CAP_FOWNER", "CAP_MKNOD", "CAP_NET_RAW", "CAP_SETGID",
-    "CAP_SETUID", "CAP_SETFCAP", "CAP_SETPCAP", "CAP_NET_BIND_SERVICE", "CAP_SYS_CHROOT", "CAP_KILL", "CAP_AUDIT_WRITE",
+    "CAP_CHOWN",   "CAP_DAC_OVERRIDE", "CAP_FSETID",           "CAP_FOWNER",
+    "CAP_MKNOD",   "CAP_NET_RAW",      "CAP_SETGID",           "CAP_SETUID",
+    "CAP_SETFCAP", "CAP_SETPCAP",      "CAP_NET_BIND_SERVICE", "CAP_SYS_CHROOT",
+    "CAP_KILL",    "CAP_AUDIT_WRITE",
 };
 
 static int cap_number(const char *name)
@@ -31,7 +67,8 @@ static int cap_number(const char *name)
     char full[40];
     size_t n;
 
-    (void)snprintf(full, sizeof full, "%s%s", strncasecmp(name, "CAP_", 4) == 0 ? "" : "CAP_", name);
+    (void)snprintf(full, sizeof full, "%s%s", strncasecmp(name, "CAP_", 4) == 0 ? "" : "CAP_",
+                   name);
     n = strlen(full);
     for (size_t i = 0; i < n; i++)
         full[i] = (char)toupper((unsigned char)full[i]);
@@ -87,8 +124,8 @@ static bool has_word(char *const *names, size_t n, const char *word)
     return false;
 }
 
-int spec_capabilities(const Runtime__V1__LinuxContainerSecurityContext *s, json_t **ret_object, json_t **ret_names,
-                      struct error **err)
+int spec_capabilities(const Runtime__V1__LinuxContainerSecurityContext *s, json_t **ret_object,
+                      json_t **ret_names, struct error **err)
 {
     const Runtime__V1__Capability *c = s ? s->capabilities : NULL;
     uint64_t set = 0, ambient = 0;
@@ -111,7 +148,8 @@ int spec_capabilities(const Runtime__V1__LinuxContainerSecurityContext *s, json_
             if (strcasecmp(c->drop_capabilities[i], "ALL") != 0)
                 r = change(&c->drop_capabilities[i], 1, false, &set, err);
         if (r == 0)
-            r = change(c->add_ambient_capabilities, c->n_add_ambient_capabilities, true, &ambient, err);
+            r = change(c->add_ambient_capabilities, c->n_add_ambient_capabilities, true, &ambient,
+                       err);
         set |= ambient;
     }
     if (r < 0)
@@ -119,7 +157,8 @@ int spec_capabilities(const Runtime__V1__LinuxContainerSecurityContext *s, json_
     set &= bounding();
     ambient &= set;
     *ret_names = set_names(set);
-    *ret_object = json_pack("{s:O, s:O, s:O}", "bounding", *ret_names, "effective", *ret_names, "permitted", *ret_names);
+    *ret_object = json_pack("{s:O, s:O, s:O}", "bounding", *ret_names, "effective", *ret_names,
+                            "permitted", *ret_names);
     if (ambient) {
         (void)json_object_set_new(*ret_object, "inheritable", set_names(ambient));
         (void)json_object_set_new(*ret_object, "ambient", set_names(ambient));
@@ -132,7 +171,8 @@ static int localhost_profile(const char *path, json_t **ret, struct error **err)
     cleanup_buf struct buf text = {0};
     int r = file_read(path, PROFILE_MAX, &text, err);
 
-    return r < 0 ? error_wrap(err, "seccomp profile") : json_parse(buf_str(&text), PROFILE_MAX, path, ret, err);
+    return r < 0 ? error_wrap(err, "seccomp profile")
+                 : json_parse(buf_str(&text), PROFILE_MAX, path, ret, err);
 }
 
 static json_t *builtin(json_t *caps)
@@ -145,7 +185,8 @@ static json_t *builtin(json_t *caps)
     return seccomp_default(names, n);
 }
 
-int spec_seccomp(const Runtime__V1__LinuxContainerSecurityContext *s, json_t *caps, json_t **ret, struct error **err)
+int spec_seccomp(const Runtime__V1__LinuxContainerSecurityContext *s, json_t *caps, json_t **ret,
+                 struct error **err)
 {
     const char *path = s ? strna(s->seccomp_profile_path) : "";
 

@@ -17,7 +17,8 @@ struct fixture {
 
 static void setup(struct fixture *f)
 {
-    static char *entrypoint[] = {(char *)"/entry"}, *cmd[] = {(char *)"cmd"}, *env[] = {(char *)"A=1", (char *)"PATH=/x"};
+    static char *entrypoint[] = {(char *)"/entry"}, *cmd[] = {(char *)"cmd"},
+                *env[] = {(char *)"A=1", (char *)"PATH=/x"};
 
     *f = (struct fixture){0};
     runtime__v1__container_config__init(&f->config);
@@ -29,11 +30,22 @@ static void setup(struct fixture *f)
     f->security.namespace_options = &f->namespaces;
     f->lin.security_context = &f->security;
     f->config.linux = &f->lin;
-    f->image = (struct image_config_data){.user = "", .workdir = "/w", .stop_signal = "", .env = {env, 2},
-                                          .entrypoint = {entrypoint, 1}, .cmd = {cmd, 1}};
-    f->in = (struct spec_input){.id = "id", .config = &f->config, .sandbox = &f->sandbox, .image = &f->image,
-                                .user = &f->user, .sandbox_run = "/none/run", .sandbox_data = "/none/data",
-                                .cgroup = "/c/id", .oom_floor = -1000, .nofile_max = UINT64_MAX};
+    f->image = (struct image_config_data){.user = "",
+                                          .workdir = "/w",
+                                          .stop_signal = "",
+                                          .env = {env, 2},
+                                          .entrypoint = {entrypoint, 1},
+                                          .cmd = {cmd, 1}};
+    f->in = (struct spec_input){.id = "id",
+                                .config = &f->config,
+                                .sandbox = &f->sandbox,
+                                .image = &f->image,
+                                .user = &f->user,
+                                .sandbox_run = "/none/run",
+                                .sandbox_data = "/none/data",
+                                .cgroup = "/c/id",
+                                .oom_floor = -1000,
+                                .nofile_max = UINT64_MAX};
 }
 
 static json_t *make(struct fixture *f)
@@ -132,9 +144,9 @@ static bool has_namespace(const json_t *v, const char *type, const char *path)
     size_t i;
     json_t *n;
 
-    json_array_foreach(json_at(v, "linux", "namespaces", NULL), i, n)
-        if (streq(json_text_or(n, "type", ""), type))
-            return streq(json_text_or(n, "path", NULL), path);
+    json_array_foreach(json_at(v, "linux", "namespaces", NULL), i,
+                       n) if (streq(json_text_or(n, "type", ""),
+                                    type)) return streq(json_text_or(n, "path", NULL), path);
     return false;
 }
 
@@ -158,7 +170,8 @@ TEST(capabilities)
 {
     struct fixture f;
     Runtime__V1__Capability c = RUNTIME__V1__CAPABILITY__INIT;
-    char *drop[] = {(char *)"ALL"}, *add[] = {(char *)"net_bind_service"}, *bad[] = {(char *)"NONSENSE"};
+    char *drop[] = {(char *)"ALL"}, *add[] = {(char *)"net_bind_service"},
+         *bad[] = {(char *)"NONSENSE"};
     cleanup_json json_t *v = NULL;
     cleanup_buf struct buf text;
 
@@ -184,7 +197,8 @@ TEST(seccomp)
     setup(&f);
     f.security.seccomp = &p;
     with = make(&f);
-    assert_string_equal(json_text_at(with, "linux", "seccomp", "defaultAction", NULL), "SCMP_ACT_ERRNO");
+    assert_string_equal(json_text_at(with, "linux", "seccomp", "defaultAction", NULL),
+                        "SCMP_ACT_ERRNO");
     p.profile_type = RUNTIME__V1__SECURITY_PROFILE__PROFILE_TYPE__Unconfined;
     without = make(&f);
     assert_null(json_at(without, "linux", "seccomp", NULL));
@@ -193,7 +207,8 @@ TEST(seccomp)
 TEST(mounts_parents_first)
 {
     struct fixture f;
-    Runtime__V1__Mount deep = RUNTIME__V1__MOUNT__INIT, shallow = RUNTIME__V1__MOUNT__INIT, *list[] = {&deep, &shallow};
+    Runtime__V1__Mount deep = RUNTIME__V1__MOUNT__INIT, shallow = RUNTIME__V1__MOUNT__INIT,
+                       *list[] = {&deep, &shallow};
     cleanup_json json_t *v = NULL;
     const json_t *mounts;
     size_t n;
@@ -211,6 +226,8 @@ TEST(mounts_parents_first)
     n = json_array_size(mounts);
     assert_string_equal(json_text_or(json_array_get(mounts, n - 2), "destination", ""), "/a");
     assert_string_equal(json_text_or(json_array_get(mounts, n - 1), "destination", ""), "/a/b");
-    assert_string_equal(json_string_value(json_array_get(json_object_get(json_array_get(mounts, n - 1), "options"), 2)), "ro");
+    assert_string_equal(json_string_value(json_array_get(
+                            json_object_get(json_array_get(mounts, n - 1), "options"), 2)),
+                        "ro");
 }
 TEST_MAIN()

@@ -63,7 +63,8 @@ static bool is_id(struct str s, int64_t *ret)
 }
 
 /* Finds by name, or by number when name is {NULL}. */
-static bool find_user(struct str table, struct str name, int64_t uid, struct user *u, struct str *ret_name)
+static bool find_user(struct str table, struct str name, int64_t uid, struct user *u,
+                      struct str *ret_name)
 {
     while (table.p) {
         struct str f[FIELDS], line = str_split(&table, '\n');
@@ -109,14 +110,17 @@ static void add_memberships(struct str table, struct str user, struct user *u)
 }
 
 /* Name or number of the user; ret_name gets the table's name for it. */
-static int resolve_user(struct str passwd, struct str word, struct user *u, struct str *ret_name, struct error **err)
+static int resolve_user(struct str passwd, struct str word, struct user *u, struct str *ret_name,
+                        struct error **err)
 {
     int64_t id = 0;
 
     if (find_user(passwd, word, 0, u, ret_name))
         return 0;
     if (!is_id(word, &id))
-        return error_set(err, EINVAL, "unable to find user %.*s: no matching entries in passwd file", STR_FMT(word));
+        return error_set(err, EINVAL,
+                         "unable to find user %.*s: no matching entries in passwd file",
+                         STR_FMT(word));
     if (!find_user(passwd, STR_NULL, id, u, ret_name)) {
         u->uid = id;
         u->gid = 0;
@@ -145,7 +149,8 @@ int user_resolve(int rootfs, const struct user_spec *spec, struct user *ret, str
     if (r == 0 && spec->has_gid)
         u.gid = spec->gid;
     else if (r == 0 && rest.n && !find_group(buf_str(&group), rest, &u.gid) && !is_id(rest, &u.gid))
-        r = error_set(err, EINVAL, "unable to find group %.*s: no matching entries in group file", STR_FMT(rest));
+        r = error_set(err, EINVAL, "unable to find group %.*s: no matching entries in group file",
+                      STR_FMT(rest));
     if (r < 0) {
         user_fini(&u);
         return r;

@@ -7,14 +7,15 @@
 
 struct user {
     int64_t uid, gid;
-    int64_t *groups; /* supplementary, sorted, without duplicates; gid is among them as upstream reports it */
+    int64_t *groups; /* supplementary, sorted, without duplicates; gid is among them as upstream
+                        reports it */
     size_t groups_n;
     char *home; /* NULL unknown */
 };
 struct user_spec {
-    const char *user;    /* "", name, number, "a:b" */
+    const char *user; /* "", name, number, "a:b" */
     bool has_uid, has_gid;
-    int64_t uid, gid;    /* win over user */
+    int64_t uid, gid;     /* win over user */
     const int64_t *extra; /* supplementary groups asked for */
     size_t extra_n;
     bool strict; /* groups only from extra, none from the image */

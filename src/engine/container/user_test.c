@@ -24,7 +24,8 @@ static int root_with(const char *passwd, const char *group, char dir[static 64])
     return open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
 }
 
-static const char PASSWD[] = "root:x:0:0:root:/root:/bin/sh\nbroken\nweb:x:33:44:www:/var/www:/bin/false\n";
+static const char PASSWD[] =
+    "root:x:0:0:root:/root:/bin/sh\nbroken\nweb:x:33:44:www:/var/www:/bin/false\n";
 static const char GROUP[] = "root:x:0:\nweb:x:44:\nextra:x:50:other,web\nnone:x:51:\n";
 
 static int resolve(const struct user_spec *spec, struct user *ret)
@@ -87,7 +88,10 @@ TEST(strict_policy)
     int64_t extra[] = {7, 3, 7};
     struct user u = {0};
 
-    assert_int_equal(resolve(&(struct user_spec){.user = "web", .extra = extra, .extra_n = 3, .strict = true}, &u), 0);
+    assert_int_equal(
+        resolve(&(struct user_spec){.user = "web", .extra = extra, .extra_n = 3, .strict = true},
+                &u),
+        0);
     assert_int_equal(u.groups_n, 3);
     assert_int_equal(u.groups[0], 3);
     assert_int_equal(u.groups[1], 7);

@@ -6,7 +6,8 @@
 /* ---- make ---- */
 static void on_create(struct grpc_context *x, const ProtobufCMessage *request, void *arg)
 {
-    const Runtime__V1__CreateContainerRequest *q = (const Runtime__V1__CreateContainerRequest *)request;
+    const Runtime__V1__CreateContainerRequest *q =
+        (const Runtime__V1__CreateContainerRequest *)request;
     struct engine *e = arg;
     Runtime__V1__CreateContainerResponse r = RUNTIME__V1__CREATE_CONTAINER_RESPONSE__INIT;
     struct sandbox *s = cri_sandbox(e, x, q->pod_sandbox_id);
@@ -43,14 +44,16 @@ static void on_started(struct container *c, const struct error *err, void *arg)
 
     (void)c;
     if (err)
-        grpc_fail(arg, err->code == EINVAL ? GRPC_FAILED_PRECONDITION : GRPC_UNKNOWN, "%s", error_message(err));
+        grpc_fail(arg, err->code == EINVAL ? GRPC_FAILED_PRECONDITION : GRPC_UNKNOWN, "%s",
+                  error_message(err));
     else
         grpc_reply(arg, &r.base);
 }
 
 static void on_start(struct grpc_context *x, const ProtobufCMessage *request, void *arg)
 {
-    const Runtime__V1__StartContainerRequest *q = (const Runtime__V1__StartContainerRequest *)request;
+    const Runtime__V1__StartContainerRequest *q =
+        (const Runtime__V1__StartContainerRequest *)request;
     struct container *c = cri_container(arg, x, q->container_id);
 
     if (c)
@@ -101,7 +104,8 @@ static void on_removed(struct container *c, const struct error *err, void *arg)
 
 static void on_remove(struct grpc_context *x, const ProtobufCMessage *request, void *arg)
 {
-    const Runtime__V1__RemoveContainerRequest *q = (const Runtime__V1__RemoveContainerRequest *)request;
+    const Runtime__V1__RemoveContainerRequest *q =
+        (const Runtime__V1__RemoveContainerRequest *)request;
     struct container *c = find_or_done(arg, q->container_id);
 
     if (c)
@@ -132,8 +136,10 @@ static char *image_ref(const struct container *c)
 
 Runtime__V1__ContainerStatus *cri_container_status(struct arena *a, struct container *c)
 {
-    Runtime__V1__ContainerStatus *r = NEW(a, Runtime__V1__ContainerStatus, runtime__v1__container_status__init);
-    Runtime__V1__LinuxContainerUser *u = NEW(a, Runtime__V1__LinuxContainerUser, runtime__v1__linux_container_user__init);
+    Runtime__V1__ContainerStatus *r =
+        NEW(a, Runtime__V1__ContainerStatus, runtime__v1__container_status__init);
+    Runtime__V1__LinuxContainerUser *u =
+        NEW(a, Runtime__V1__LinuxContainerUser, runtime__v1__linux_container_user__init);
 
     r->id = c->id;
     r->metadata = c->config->metadata;
@@ -166,7 +172,8 @@ Runtime__V1__ContainerStatus *cri_container_status(struct arena *a, struct conta
     return r;
 }
 
-size_t cri_container_statuses(struct arena *a, const struct sandbox *s, Runtime__V1__ContainerStatus ***ret)
+size_t cri_container_statuses(struct arena *a, const struct sandbox *s,
+                              Runtime__V1__ContainerStatus ***ret)
 {
     struct map_entry *m;
     size_t it = 0, n = 0;
@@ -186,10 +193,12 @@ size_t cri_container_statuses(struct arena *a, const struct sandbox *s, Runtime_
 
 static void on_container_status(struct grpc_context *x, const ProtobufCMessage *request, void *arg)
 {
-    const Runtime__V1__ContainerStatusRequest *q = (const Runtime__V1__ContainerStatusRequest *)request;
+    const Runtime__V1__ContainerStatusRequest *q =
+        (const Runtime__V1__ContainerStatusRequest *)request;
     struct container *c = cri_container(arg, x, q->container_id);
     Runtime__V1__ContainerStatusResponse r = RUNTIME__V1__CONTAINER_STATUS_RESPONSE__INIT;
-    Runtime__V1__ContainerStatusResponse__InfoEntry info = RUNTIME__V1__CONTAINER_STATUS_RESPONSE__INFO_ENTRY__INIT;
+    Runtime__V1__ContainerStatusResponse__InfoEntry info =
+        RUNTIME__V1__CONTAINER_STATUS_RESPONSE__INFO_ENTRY__INIT;
     Runtime__V1__ContainerStatusResponse__InfoEntry *infos[] = {&info};
     struct arena a;
 
@@ -203,9 +212,10 @@ static void on_container_status(struct grpc_context *x, const ProtobufCMessage *
 
         (void)file_read(path, 4 << 20, &spec, NULL);
         info.key = (char *)"info";
-        info.value = arena_printf(&a, "{\"sandboxID\":\"%s\",\"pid\":%d,\"removing\":%s,\"runtimeSpec\":%s}", c->sandbox_id,
-                                  c->init > 0 ? (int)c->init : 0, c->removing ? "true" : "false",
-                                  spec.n ? spec.p : "null");
+        info.value =
+            arena_printf(&a, "{\"sandboxID\":\"%s\",\"pid\":%d,\"removing\":%s,\"runtimeSpec\":%s}",
+                         c->sandbox_id, c->init > 0 ? (int)c->init : 0,
+                         c->removing ? "true" : "false", spec.n ? spec.p : "null");
         r.n_info = 1;
         r.info = infos;
     }
@@ -220,7 +230,8 @@ static bool wanted(const Runtime__V1__ContainerFilter *f, const struct container
     if (f->state && f->state->state != cri_state(c))
         return false;
     return cri_id_matches(f->id, c->id) && cri_id_matches(f->pod_sandbox_id, c->sandbox_id) &&
-           cri_labels_match(f->label_selector, f->n_label_selector, c->config->labels, c->config->n_labels);
+           cri_labels_match(f->label_selector, f->n_label_selector, c->config->labels,
+                            c->config->n_labels);
 }
 
 static Runtime__V1__Container *item(struct arena *a, struct container *c)
@@ -257,7 +268,8 @@ static size_t collect(struct arena *a, struct engine *e, const Runtime__V1__Cont
 
 static void on_list(struct grpc_context *x, const ProtobufCMessage *request, void *arg)
 {
-    const Runtime__V1__ListContainersRequest *q = (const Runtime__V1__ListContainersRequest *)request;
+    const Runtime__V1__ListContainersRequest *q =
+        (const Runtime__V1__ListContainersRequest *)request;
     Runtime__V1__ListContainersResponse r = RUNTIME__V1__LIST_CONTAINERS_RESPONSE__INIT;
     struct arena a;
 
@@ -269,7 +281,8 @@ static void on_list(struct grpc_context *x, const ProtobufCMessage *request, voi
 
 static void on_stream(struct grpc_context *x, const ProtobufCMessage *request, void *arg)
 {
-    const Runtime__V1__StreamContainersRequest *q = (const Runtime__V1__StreamContainersRequest *)request;
+    const Runtime__V1__StreamContainersRequest *q =
+        (const Runtime__V1__StreamContainersRequest *)request;
     Runtime__V1__StreamContainersResponse r = RUNTIME__V1__STREAM_CONTAINERS_RESPONSE__INIT;
     struct arena a;
 
@@ -301,9 +314,11 @@ static void merge(struct container *c, Runtime__V1__LinuxContainerResources *r)
 }
 
 /* What the update leaves at zero stays as it was. */
-static Runtime__V1__LinuxContainerResources *merged(const struct container *c, const Runtime__V1__LinuxContainerResources *q)
+static Runtime__V1__LinuxContainerResources *merged(const struct container *c,
+                                                    const Runtime__V1__LinuxContainerResources *q)
 {
-    static const Runtime__V1__LinuxContainerResources none = RUNTIME__V1__LINUX_CONTAINER_RESOURCES__INIT;
+    static const Runtime__V1__LinuxContainerResources none =
+        RUNTIME__V1__LINUX_CONTAINER_RESOURCES__INIT;
     const Runtime__V1__LinuxContainerResources *old =
         c->config->linux && c->config->linux->resources ? c->config->linux->resources : &none;
     Runtime__V1__LinuxContainerResources m = *q;
@@ -313,9 +328,10 @@ static Runtime__V1__LinuxContainerResources *merged(const struct container *c, c
     m.cpu_period = q->cpu_period ? q->cpu_period : old->cpu_period;
     m.cpu_quota = q->cpu_quota ? q->cpu_quota : old->cpu_quota;
     m.cpu_shares = q->cpu_shares ? q->cpu_shares : old->cpu_shares;
-    m.memory_limit_in_bytes = q->memory_limit_in_bytes ? q->memory_limit_in_bytes : old->memory_limit_in_bytes;
-    m.memory_swap_limit_in_bytes =
-        q->memory_swap_limit_in_bytes ? q->memory_swap_limit_in_bytes : old->memory_swap_limit_in_bytes;
+    m.memory_limit_in_bytes =
+        q->memory_limit_in_bytes ? q->memory_limit_in_bytes : old->memory_limit_in_bytes;
+    m.memory_swap_limit_in_bytes = q->memory_swap_limit_in_bytes ? q->memory_swap_limit_in_bytes
+                                                                 : old->memory_swap_limit_in_bytes;
     m.oom_score_adj = q->oom_score_adj ? q->oom_score_adj : old->oom_score_adj;
     m.cpuset_cpus = q->cpuset_cpus[0] ? q->cpuset_cpus : old->cpuset_cpus;
     m.cpuset_mems = q->cpuset_mems[0] ? q->cpuset_mems : old->cpuset_mems;
@@ -327,7 +343,8 @@ static Runtime__V1__LinuxContainerResources *merged(const struct container *c, c
 
 static void update_finish(struct update *u, const char *error)
 {
-    Runtime__V1__UpdateContainerResourcesResponse r = RUNTIME__V1__UPDATE_CONTAINER_RESOURCES_RESPONSE__INIT;
+    Runtime__V1__UpdateContainerResourcesResponse r =
+        RUNTIME__V1__UPDATE_CONTAINER_RESOURCES_RESPONSE__INIT;
     struct container *c = map_get(&u->engine->containers, u->id);
 
     if (error) {
@@ -354,7 +371,8 @@ static void on_updated(struct process *p, const struct process_result *r, void *
 
 static void on_update(struct grpc_context *x, const ProtobufCMessage *request, void *arg)
 {
-    const Runtime__V1__UpdateContainerResourcesRequest *q = (const Runtime__V1__UpdateContainerResourcesRequest *)request;
+    const Runtime__V1__UpdateContainerResourcesRequest *q =
+        (const Runtime__V1__UpdateContainerResourcesRequest *)request;
     struct engine *e = arg;
     struct container *c = cri_container(e, x, q->container_id);
     const char *args[] = {"update", "--resources", "-", c ? c->id : "", NULL};
@@ -368,7 +386,8 @@ static void on_update(struct grpc_context *x, const ProtobufCMessage *request, v
     if (!c)
         return;
     if (c->state == CONTAINER_EXITED || !q->linux) {
-        grpc_fail(x, GRPC_FAILED_PRECONDITION, "container %s has exited, or nothing to update was given", c->id);
+        grpc_fail(x, GRPC_FAILED_PRECONDITION,
+                  "container %s has exited, or nothing to update was given", c->id);
         return;
     }
     u = xcalloc(1, sizeof *u);
@@ -383,7 +402,8 @@ static void on_update(struct grpc_context *x, const ProtobufCMessage *request, v
         json_t *slot;
 
         /* Not yet known to the runtime: its bundle is what counts. */
-        if (file_read(path, 4 << 20, &old, &err) == 0 && json_parse(buf_str(&old), 4 << 20, path, &spec, &err) == 0 &&
+        if (file_read(path, 4 << 20, &old, &err) == 0 &&
+            json_parse(buf_str(&old), 4 << 20, path, &spec, &err) == 0 &&
             (slot = json_at(spec, "linux", "resources", NULL))) {
             (void)json_object_update(slot, resources);
             buf_clear(&text);
@@ -409,7 +429,8 @@ static void on_reopened(int code, void *arg)
 
 static void on_reopen(struct grpc_context *x, const ProtobufCMessage *request, void *arg)
 {
-    const Runtime__V1__ReopenContainerLogRequest *q = (const Runtime__V1__ReopenContainerLogRequest *)request;
+    const Runtime__V1__ReopenContainerLogRequest *q =
+        (const Runtime__V1__ReopenContainerLogRequest *)request;
     struct container *c = cri_container(arg, x, q->container_id);
 
     if (!c)
@@ -429,8 +450,10 @@ void cri_register_container(struct engine *e)
         {"RemoveContainer", &runtime__v1__remove_container_request__descriptor, on_remove},
         {"ListContainers", &runtime__v1__list_containers_request__descriptor, on_list},
         {"StreamContainers", &runtime__v1__stream_containers_request__descriptor, on_stream},
-        {"ContainerStatus", &runtime__v1__container_status_request__descriptor, on_container_status},
-        {"UpdateContainerResources", &runtime__v1__update_container_resources_request__descriptor, on_update},
+        {"ContainerStatus", &runtime__v1__container_status_request__descriptor,
+         on_container_status},
+        {"UpdateContainerResources", &runtime__v1__update_container_resources_request__descriptor,
+         on_update},
         {"ReopenContainerLog", &runtime__v1__reopen_container_log_request__descriptor, on_reopen},
     };
 

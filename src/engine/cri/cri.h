@@ -1,4 +1,5 @@
-/* runtime.v1.RuntimeService: requests become operations of containers and sandboxes; no state of its own. */
+/* runtime.v1.RuntimeService: requests become operations of containers and sandboxes; no state of
+ * its own. */
 #pragma once
 #include "cri.pb-c.h"
 #include "engine/container/container.h"

@@ -35,7 +35,8 @@ static inline bool cri_id_matches(const char *filter, const char *id)
 Runtime__V1__PodSandboxStatus *cri_sandbox_status(struct arena *a, const struct sandbox *s);
 Runtime__V1__ContainerStatus *cri_container_status(struct arena *a, struct container *c);
 /* All containers of a sandbox; NULL-safe. */
-size_t cri_container_statuses(struct arena *a, const struct sandbox *s, Runtime__V1__ContainerStatus ***ret);
+size_t cri_container_statuses(struct arena *a, const struct sandbox *s,
+                              Runtime__V1__ContainerStatus ***ret);
 #define NEW(a, type, init)                                                                         \
     ({                                                                                             \
         type *new_ = arena_alloc(a, sizeof(type));                                                 \

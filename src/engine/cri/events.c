@@ -28,8 +28,7 @@ static void on_watch(struct grpc_context *x, const ProtobufCMessage *request, vo
     size_t n = 0;
 
     (void)request;
-    list_for(p, &e->watchers)
-        n++;
+    list_for(p, &e->watchers) n++;
     if (n >= WATCHERS_MAX) {
         grpc_finish(x, GRPC_RESOURCE_EXHAUSTED, "too many watch container events");
         return;
@@ -55,7 +54,8 @@ void engine_emit(struct engine *e, enum engine_event event, struct container *c,
         r.pod_sandbox_status = cri_sandbox_status(&a, s);
         r.n_containers_statuses = cri_container_statuses(&a, s, &r.containers_statuses);
     }
-    list_for_safe(p, &e->watchers) {
+    list_for_safe(p, &e->watchers)
+    {
         struct watcher *w = container_of(p, struct watcher, link);
 
         /* Who reads too slowly starts again and looks at everything. */
@@ -67,7 +67,8 @@ void engine_emit(struct engine *e, enum engine_event event, struct container *c,
 
 void cri_events_close(struct engine *e)
 {
-    list_for_safe(p, &e->watchers) {
+    list_for_safe(p, &e->watchers)
+    {
         struct watcher *w = container_of(p, struct watcher, link);
 
         list_remove(p);

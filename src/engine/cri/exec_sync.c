@@ -47,7 +47,8 @@ static void answer(struct exec_sync *s)
     Runtime__V1__ExecSyncResponse r = RUNTIME__V1__EXEC_SYNC_RESPONSE__INIT;
 
     if (s->timed_out) {
-        grpc_fail(s->x, GRPC_DEADLINE_EXCEEDED, "failed to exec in container: timeout exceeded: context deadline exceeded");
+        grpc_fail(s->x, GRPC_DEADLINE_EXCEEDED,
+                  "failed to exec in container: timeout exceeded: context deadline exceeded");
     } else if (s->error) {
         grpc_fail(s->x, GRPC_UNKNOWN, "failed to exec in container: %s", s->error);
     } else {
@@ -147,7 +148,8 @@ static void on_exec_sync(struct grpc_context *x, const ProtobufCMessage *request
         s->out[i].fd = -1;
         buf_init(&s->out[i].data, OUTPUT_MAX);
     }
-    if (sink_open(s, &s->out[0], &fds[1], &err) == 0 && sink_open(s, &s->out[1], &fds[2], &err) == 0)
+    if (sink_open(s, &s->out[0], &fds[1], &err) == 0 &&
+        sink_open(s, &s->out[1], &fds[2], &err) == 0)
         (void)exec_start(c, q->cmd, q->n_cmd, false, fds, on_ended, s, &s->exec, &err);
     for (int i = 1; i < 3; i++)
         if (fds[i] >= 0)
@@ -158,7 +160,8 @@ static void on_exec_sync(struct grpc_context *x, const ProtobufCMessage *request
         return;
     }
     if (q->timeout > 0)
-        loop_timer_start(e->loop, &s->timer, q->timeout < 86400 ? q->timeout * 1000 : 86400000, on_timeout);
+        loop_timer_start(e->loop, &s->timer, q->timeout < 86400 ? q->timeout * 1000 : 86400000,
+                         on_timeout);
 }
 
 void cri_register_exec_sync(struct engine *e)

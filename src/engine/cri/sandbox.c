@@ -46,7 +46,8 @@ static struct sandbox *find_or_done(struct engine *e, const char *id)
 
 static void on_stop(struct grpc_context *x, const ProtobufCMessage *request, void *arg)
 {
-    const Runtime__V1__StopPodSandboxRequest *q = (const Runtime__V1__StopPodSandboxRequest *)request;
+    const Runtime__V1__StopPodSandboxRequest *q =
+        (const Runtime__V1__StopPodSandboxRequest *)request;
     struct sandbox *s = find_or_done(arg, q->pod_sandbox_id);
 
     if (s)
@@ -68,7 +69,8 @@ static void on_removed(struct sandbox *s, const struct error *err, void *arg)
 
 static void on_remove(struct grpc_context *x, const ProtobufCMessage *request, void *arg)
 {
-    const Runtime__V1__RemovePodSandboxRequest *q = (const Runtime__V1__RemovePodSandboxRequest *)request;
+    const Runtime__V1__RemovePodSandboxRequest *q =
+        (const Runtime__V1__RemovePodSandboxRequest *)request;
     struct sandbox *s = find_or_done(arg, q->pod_sandbox_id);
 
     if (s)
@@ -80,17 +82,22 @@ static void on_remove(struct grpc_context *x, const ProtobufCMessage *request, v
 /* ---- look ---- */
 Runtime__V1__PodSandboxStatus *cri_sandbox_status(struct arena *a, const struct sandbox *s)
 {
-    Runtime__V1__PodSandboxStatus *r = NEW(a, Runtime__V1__PodSandboxStatus, runtime__v1__pod_sandbox_status__init);
-    Runtime__V1__NamespaceOption *o = NEW(a, Runtime__V1__NamespaceOption, runtime__v1__namespace_option__init);
+    Runtime__V1__PodSandboxStatus *r =
+        NEW(a, Runtime__V1__PodSandboxStatus, runtime__v1__pod_sandbox_status__init);
+    Runtime__V1__NamespaceOption *o =
+        NEW(a, Runtime__V1__NamespaceOption, runtime__v1__namespace_option__init);
     const Runtime__V1__NamespaceOption *have = sandbox_namespaces(s);
 
     r->id = (char *)s->id;
     r->metadata = s->config->metadata;
-    r->state = s->ready ? RUNTIME__V1__POD_SANDBOX_STATE__SANDBOX_READY : RUNTIME__V1__POD_SANDBOX_STATE__SANDBOX_NOTREADY;
+    r->state = s->ready ? RUNTIME__V1__POD_SANDBOX_STATE__SANDBOX_READY
+                        : RUNTIME__V1__POD_SANDBOX_STATE__SANDBOX_NOTREADY;
     r->created_at = s->created_at;
-    r->network = NEW(a, Runtime__V1__PodSandboxNetworkStatus, runtime__v1__pod_sandbox_network_status__init);
+    r->network =
+        NEW(a, Runtime__V1__PodSandboxNetworkStatus, runtime__v1__pod_sandbox_network_status__init);
     r->network->ip = (char *)(s->ready ? s->ip : "");
-    r->linux = NEW(a, Runtime__V1__LinuxPodSandboxStatus, runtime__v1__linux_pod_sandbox_status__init);
+    r->linux =
+        NEW(a, Runtime__V1__LinuxPodSandboxStatus, runtime__v1__linux_pod_sandbox_status__init);
     r->linux->namespaces = NEW(a, Runtime__V1__Namespace, runtime__v1__namespace__init);
     r->linux->namespaces->options = o;
     if (have) {
@@ -109,11 +116,13 @@ Runtime__V1__PodSandboxStatus *cri_sandbox_status(struct arena *a, const struct 
 
 static void on_sandbox_status(struct grpc_context *x, const ProtobufCMessage *request, void *arg)
 {
-    const Runtime__V1__PodSandboxStatusRequest *q = (const Runtime__V1__PodSandboxStatusRequest *)request;
+    const Runtime__V1__PodSandboxStatusRequest *q =
+        (const Runtime__V1__PodSandboxStatusRequest *)request;
     struct engine *e = arg;
     struct sandbox *s = cri_sandbox(e, x, q->pod_sandbox_id);
     Runtime__V1__PodSandboxStatusResponse r = RUNTIME__V1__POD_SANDBOX_STATUS_RESPONSE__INIT;
-    Runtime__V1__PodSandboxStatusResponse__InfoEntry info = RUNTIME__V1__POD_SANDBOX_STATUS_RESPONSE__INFO_ENTRY__INIT;
+    Runtime__V1__PodSandboxStatusResponse__InfoEntry info =
+        RUNTIME__V1__POD_SANDBOX_STATUS_RESPONSE__INFO_ENTRY__INIT;
     Runtime__V1__PodSandboxStatusResponse__InfoEntry *infos[] = {&info};
     struct arena a;
 
@@ -141,8 +150,8 @@ static bool wanted(const Runtime__V1__PodSandboxFilter *f, const struct sandbox 
         return true;
     if (f->state && (f->state->state == RUNTIME__V1__POD_SANDBOX_STATE__SANDBOX_READY) != s->ready)
         return false;
-    return cri_id_matches(f->id, s->id) &&
-           cri_labels_match(f->label_selector, f->n_label_selector, s->config->labels, s->config->n_labels);
+    return cri_id_matches(f->id, s->id) && cri_labels_match(f->label_selector, f->n_label_selector,
+                                                            s->config->labels, s->config->n_labels);
 }
 
 static Runtime__V1__PodSandbox *item(struct arena *a, const struct sandbox *s)
@@ -151,7 +160,8 @@ static Runtime__V1__PodSandbox *item(struct arena *a, const struct sandbox *s)
 
     r->id = (char *)s->id;
     r->metadata = s->config->metadata;
-    r->state = s->ready ? RUNTIME__V1__POD_SANDBOX_STATE__SANDBOX_READY : RUNTIME__V1__POD_SANDBOX_STATE__SANDBOX_NOTREADY;
+    r->state = s->ready ? RUNTIME__V1__POD_SANDBOX_STATE__SANDBOX_READY
+                        : RUNTIME__V1__POD_SANDBOX_STATE__SANDBOX_NOTREADY;
     r->created_at = s->created_at;
     r->n_labels = s->config->n_labels;
     r->labels = (void *)s->config->labels;
@@ -176,7 +186,8 @@ static size_t collect(struct arena *a, struct engine *e, const Runtime__V1__PodS
 
 static void on_list(struct grpc_context *x, const ProtobufCMessage *request, void *arg)
 {
-    const Runtime__V1__ListPodSandboxRequest *q = (const Runtime__V1__ListPodSandboxRequest *)request;
+    const Runtime__V1__ListPodSandboxRequest *q =
+        (const Runtime__V1__ListPodSandboxRequest *)request;
     Runtime__V1__ListPodSandboxResponse r = RUNTIME__V1__LIST_POD_SANDBOX_RESPONSE__INIT;
     struct arena a;
 
@@ -188,7 +199,8 @@ static void on_list(struct grpc_context *x, const ProtobufCMessage *request, voi
 
 static void on_stream(struct grpc_context *x, const ProtobufCMessage *request, void *arg)
 {
-    const Runtime__V1__StreamPodSandboxesRequest *q = (const Runtime__V1__StreamPodSandboxesRequest *)request;
+    const Runtime__V1__StreamPodSandboxesRequest *q =
+        (const Runtime__V1__StreamPodSandboxesRequest *)request;
     Runtime__V1__StreamPodSandboxesResponse r = RUNTIME__V1__STREAM_POD_SANDBOXES_RESPONSE__INIT;
     struct arena a;
 
@@ -202,8 +214,10 @@ static void on_stream(struct grpc_context *x, const ProtobufCMessage *request, v
 
 static void on_update_resources(struct grpc_context *x, const ProtobufCMessage *request, void *arg)
 {
-    const Runtime__V1__UpdatePodSandboxResourcesRequest *q = (const Runtime__V1__UpdatePodSandboxResourcesRequest *)request;
-    Runtime__V1__UpdatePodSandboxResourcesResponse r = RUNTIME__V1__UPDATE_POD_SANDBOX_RESOURCES_RESPONSE__INIT;
+    const Runtime__V1__UpdatePodSandboxResourcesRequest *q =
+        (const Runtime__V1__UpdatePodSandboxResourcesRequest *)request;
+    Runtime__V1__UpdatePodSandboxResourcesResponse r =
+        RUNTIME__V1__UPDATE_POD_SANDBOX_RESOURCES_RESPONSE__INIT;
 
     /* Only news for those who keep a process per sandbox: the pod's cgroup is the kubelet's. */
     if (cri_sandbox(arg, x, q->pod_sandbox_id))
@@ -216,10 +230,12 @@ void cri_register_sandbox(struct engine *e)
         {"RunPodSandbox", &runtime__v1__run_pod_sandbox_request__descriptor, on_run},
         {"StopPodSandbox", &runtime__v1__stop_pod_sandbox_request__descriptor, on_stop},
         {"RemovePodSandbox", &runtime__v1__remove_pod_sandbox_request__descriptor, on_remove},
-        {"PodSandboxStatus", &runtime__v1__pod_sandbox_status_request__descriptor, on_sandbox_status},
+        {"PodSandboxStatus", &runtime__v1__pod_sandbox_status_request__descriptor,
+         on_sandbox_status},
         {"ListPodSandbox", &runtime__v1__list_pod_sandbox_request__descriptor, on_list},
         {"StreamPodSandboxes", &runtime__v1__stream_pod_sandboxes_request__descriptor, on_stream},
-        {"UpdatePodSandboxResources", &runtime__v1__update_pod_sandbox_resources_request__descriptor, on_update_resources},
+        {"UpdatePodSandboxResources",
+         &runtime__v1__update_pod_sandbox_resources_request__descriptor, on_update_resources},
     };
 
     cri_register(e, methods, ARRAY_LEN(methods));

@@ -6,7 +6,8 @@
 #include <sys/stat.h>
 
 #define LAYER_COUNT_EVERY_NS (60 * NSEC_PER_SEC)
-#define LAYER_ENTRIES_MAX 20000 /* a larger writable layer is counted so far: the walk must not stop the engine */
+#define LAYER_ENTRIES_MAX                                                                          \
+    20000 /* a larger writable layer is counted so far: the walk must not stop the engine */
 #define MAX_DEPTH 64
 
 static Runtime__V1__UInt64Value *number(struct arena *a, uint64_t v)
@@ -44,9 +45,11 @@ static int count_entry(int dirfd, const char *name, unsigned char type, void *ar
     return 0;
 }
 
-static Runtime__V1__FilesystemUsage *writable_layer(struct arena *a, struct container *c, int64_t now)
+static Runtime__V1__FilesystemUsage *writable_layer(struct arena *a, struct container *c,
+                                                    int64_t now)
 {
-    Runtime__V1__FilesystemUsage *u = NEW(a, Runtime__V1__FilesystemUsage, runtime__v1__filesystem_usage__init);
+    Runtime__V1__FilesystemUsage *u =
+        NEW(a, Runtime__V1__FilesystemUsage, runtime__v1__filesystem_usage__init);
 
     if (!c->layer_counted_at || now - c->layer_counted_at > LAYER_COUNT_EVERY_NS) {
         cleanup_free char *dir = container_dir(c), *upper = path_join(dir, "rw/upper");
@@ -66,8 +69,8 @@ static Runtime__V1__FilesystemUsage *writable_layer(struct arena *a, struct cont
 }
 
 /* ---- containers ---- */
-static void fill_cpu_memory(struct arena *a, const struct cgroup_usage *u, int64_t now, Runtime__V1__CpuUsage **cpu,
-                            Runtime__V1__MemoryUsage **memory)
+static void fill_cpu_memory(struct arena *a, const struct cgroup_usage *u, int64_t now,
+                            Runtime__V1__CpuUsage **cpu, Runtime__V1__MemoryUsage **memory)
 {
     Runtime__V1__CpuUsage *p = NEW(a, Runtime__V1__CpuUsage, runtime__v1__cpu_usage__init);
     Runtime__V1__MemoryUsage *m = NEW(a, Runtime__V1__MemoryUsage, runtime__v1__memory_usage__init);
@@ -89,12 +92,14 @@ static void fill_cpu_memory(struct arena *a, const struct cgroup_usage *u, int64
 
 static Runtime__V1__ContainerStats *container_stats(struct arena *a, struct container *c)
 {
-    Runtime__V1__ContainerStats *r = NEW(a, Runtime__V1__ContainerStats, runtime__v1__container_stats__init);
+    Runtime__V1__ContainerStats *r =
+        NEW(a, Runtime__V1__ContainerStats, runtime__v1__container_stats__init);
     cleanup_free char *group = container_cgroup_path(c);
     struct cgroup_usage u = {0};
     int64_t now = wall_now().ns;
 
-    r->attributes = NEW(a, Runtime__V1__ContainerAttributes, runtime__v1__container_attributes__init);
+    r->attributes =
+        NEW(a, Runtime__V1__ContainerAttributes, runtime__v1__container_attributes__init);
     r->attributes->id = c->id;
     r->attributes->metadata = c->config->metadata;
     r->attributes->n_labels = c->config->n_labels;
@@ -105,8 +110,9 @@ static Runtime__V1__ContainerStats *container_stats(struct arena *a, struct cont
     if (c->state == CONTAINER_RUNNING && cgroups_read(&c->engine->cgroups, group, &u) == 0) {
         fill_cpu_memory(a, &u, now, &r->cpu, &r->memory);
         if (c->last_usage_at && now > c->last_usage_at && u.cpu_ns >= c->last_usage.cpu_ns)
-            r->cpu->usage_nano_cores = number(a, (uint64_t)((double)(u.cpu_ns - c->last_usage.cpu_ns) *
-                                                            (double)NSEC_PER_SEC / (double)(now - c->last_usage_at)));
+            r->cpu->usage_nano_cores =
+                number(a, (uint64_t)((double)(u.cpu_ns - c->last_usage.cpu_ns) *
+                                     (double)NSEC_PER_SEC / (double)(now - c->last_usage_at)));
         if (now - c->last_usage_at > NSEC_PER_SEC) {
             c->last_usage = u;
             c->last_usage_at = now;
@@ -120,7 +126,8 @@ static Runtime__V1__ContainerStats *container_stats(struct arena *a, struct cont
 
 static void on_container_stats(struct grpc_context *x, const ProtobufCMessage *request, void *arg)
 {
-    const Runtime__V1__ContainerStatsRequest *q = (const Runtime__V1__ContainerStatsRequest *)request;
+    const Runtime__V1__ContainerStatsRequest *q =
+        (const Runtime__V1__ContainerStatsRequest *)request;
     struct container *c = cri_container(arg, x, q->container_id);
     Runtime__V1__ContainerStatsResponse r = RUNTIME__V1__CONTAINER_STATS_RESPONSE__INIT;
     struct arena a;
@@ -133,7 +140,8 @@ static void on_container_stats(struct grpc_context *x, const ProtobufCMessage *r
     arena_fini(&a);
 }
 
-static size_t collect_containers(struct arena *a, struct engine *e, const Runtime__V1__ContainerStatsFilter *f,
+static size_t collect_containers(struct arena *a, struct engine *e,
+                                 const Runtime__V1__ContainerStatsFilter *f,
                                  Runtime__V1__ContainerStats ***ret)
 {
     struct map_entry *m;
@@ -145,8 +153,10 @@ static size_t collect_containers(struct arena *a, struct engine *e, const Runtim
 
         if (c->state != CONTAINER_RUNNING)
             continue;
-        if (!f || (cri_id_matches(f->id, c->id) && cri_id_matches(f->pod_sandbox_id, c->sandbox_id) &&
-                   cri_labels_match(f->label_selector, f->n_label_selector, c->config->labels, c->config->n_labels)))
+        if (!f ||
+            (cri_id_matches(f->id, c->id) && cri_id_matches(f->pod_sandbox_id, c->sandbox_id) &&
+             cri_labels_match(f->label_selector, f->n_label_selector, c->config->labels,
+                              c->config->n_labels)))
             (*ret)[n++] = container_stats(a, c);
     }
     return n;
@@ -154,7 +164,8 @@ static size_t collect_containers(struct arena *a, struct engine *e, const Runtim
 
 static void on_list_containers(struct grpc_context *x, const ProtobufCMessage *request, void *arg)
 {
-    const Runtime__V1__ListContainerStatsRequest *q = (const Runtime__V1__ListContainerStatsRequest *)request;
+    const Runtime__V1__ListContainerStatsRequest *q =
+        (const Runtime__V1__ListContainerStatsRequest *)request;
     Runtime__V1__ListContainerStatsResponse r = RUNTIME__V1__LIST_CONTAINER_STATS_RESPONSE__INIT;
     struct arena a;
 
@@ -166,8 +177,10 @@ static void on_list_containers(struct grpc_context *x, const ProtobufCMessage *r
 
 static void on_stream_containers(struct grpc_context *x, const ProtobufCMessage *request, void *arg)
 {
-    const Runtime__V1__StreamContainerStatsRequest *q = (const Runtime__V1__StreamContainerStatsRequest *)request;
-    Runtime__V1__StreamContainerStatsResponse r = RUNTIME__V1__STREAM_CONTAINER_STATS_RESPONSE__INIT;
+    const Runtime__V1__StreamContainerStatsRequest *q =
+        (const Runtime__V1__StreamContainerStatsRequest *)request;
+    Runtime__V1__StreamContainerStatsResponse r =
+        RUNTIME__V1__STREAM_CONTAINER_STATS_RESPONSE__INIT;
     struct arena a;
 
     arena_init(&a, 0);
@@ -179,7 +192,8 @@ static void on_stream_containers(struct grpc_context *x, const ProtobufCMessage 
 }
 
 /* ---- sandboxes ---- */
-static Runtime__V1__NetworkUsage *network_usage(struct arena *a, const struct sandbox *s, int64_t now)
+static Runtime__V1__NetworkUsage *network_usage(struct arena *a, const struct sandbox *s,
+                                                int64_t now)
 {
     Runtime__V1__NetworkUsage *r;
     struct network_usage u;
@@ -188,7 +202,8 @@ static Runtime__V1__NetworkUsage *network_usage(struct arena *a, const struct sa
         return NULL;
     r = NEW(a, Runtime__V1__NetworkUsage, runtime__v1__network_usage__init);
     r->timestamp = now;
-    r->default_interface = NEW(a, Runtime__V1__NetworkInterfaceUsage, runtime__v1__network_interface_usage__init);
+    r->default_interface =
+        NEW(a, Runtime__V1__NetworkInterfaceUsage, runtime__v1__network_interface_usage__init);
     r->default_interface->name = (char *)"eth0";
     r->default_interface->rx_bytes = number(a, u.rx_bytes);
     r->default_interface->rx_errors = number(a, u.rx_errors);
@@ -214,7 +229,8 @@ static void sandbox_usage(const struct sandbox *s, struct cgroup_usage *ret)
     const char *parent = sandbox_cgroup_parent(s);
     struct map_entry *m;
     size_t it = 0;
-    bool whole = parent[0] == '/' && parent[1] && cgroups_read(&s->engine->cgroups, parent, ret) == 0;
+    bool whole =
+        parent[0] == '/' && parent[1] && cgroups_read(&s->engine->cgroups, parent, ret) == 0;
 
     while ((m = map_next(&s->engine->containers, &it))) {
         struct container *c = m->value;
@@ -235,19 +251,22 @@ static void sandbox_usage(const struct sandbox *s, struct cgroup_usage *ret)
 
 static Runtime__V1__PodSandboxStats *sandbox_stats(struct arena *a, const struct sandbox *s)
 {
-    Runtime__V1__PodSandboxStats *r = NEW(a, Runtime__V1__PodSandboxStats, runtime__v1__pod_sandbox_stats__init);
+    Runtime__V1__PodSandboxStats *r =
+        NEW(a, Runtime__V1__PodSandboxStats, runtime__v1__pod_sandbox_stats__init);
     Runtime__V1__ContainerStatsFilter f = RUNTIME__V1__CONTAINER_STATS_FILTER__INIT;
     struct cgroup_usage u = {0};
     int64_t now = wall_now().ns;
 
-    r->attributes = NEW(a, Runtime__V1__PodSandboxAttributes, runtime__v1__pod_sandbox_attributes__init);
+    r->attributes =
+        NEW(a, Runtime__V1__PodSandboxAttributes, runtime__v1__pod_sandbox_attributes__init);
     r->attributes->id = (char *)s->id;
     r->attributes->metadata = s->config->metadata;
     r->attributes->n_labels = s->config->n_labels;
     r->attributes->labels = (void *)s->config->labels;
     r->attributes->n_annotations = s->config->n_annotations;
     r->attributes->annotations = (void *)s->config->annotations;
-    r->linux = NEW(a, Runtime__V1__LinuxPodSandboxStats, runtime__v1__linux_pod_sandbox_stats__init);
+    r->linux =
+        NEW(a, Runtime__V1__LinuxPodSandboxStats, runtime__v1__linux_pod_sandbox_stats__init);
     f.pod_sandbox_id = (char *)s->id;
     r->linux->n_containers = collect_containers(a, s->engine, &f, &r->linux->containers);
     sandbox_usage(s, &u);
@@ -261,7 +280,8 @@ static Runtime__V1__PodSandboxStats *sandbox_stats(struct arena *a, const struct
 
 static void on_sandbox_stats(struct grpc_context *x, const ProtobufCMessage *request, void *arg)
 {
-    const Runtime__V1__PodSandboxStatsRequest *q = (const Runtime__V1__PodSandboxStatsRequest *)request;
+    const Runtime__V1__PodSandboxStatsRequest *q =
+        (const Runtime__V1__PodSandboxStatsRequest *)request;
     struct sandbox *s = cri_sandbox(arg, x, q->pod_sandbox_id);
     Runtime__V1__PodSandboxStatsResponse r = RUNTIME__V1__POD_SANDBOX_STATS_RESPONSE__INIT;
     struct arena a;
@@ -274,7 +294,8 @@ static void on_sandbox_stats(struct grpc_context *x, const ProtobufCMessage *req
     arena_fini(&a);
 }
 
-static size_t collect_sandboxes(struct arena *a, struct engine *e, const Runtime__V1__PodSandboxStatsFilter *f,
+static size_t collect_sandboxes(struct arena *a, struct engine *e,
+                                const Runtime__V1__PodSandboxStatsFilter *f,
                                 Runtime__V1__PodSandboxStats ***ret)
 {
     struct map_entry *m;
@@ -285,8 +306,8 @@ static size_t collect_sandboxes(struct arena *a, struct engine *e, const Runtime
         const struct sandbox *s = m->value;
 
         if (s->ready && (!f || (cri_id_matches(f->id, s->id) &&
-                                cri_labels_match(f->label_selector, f->n_label_selector, s->config->labels,
-                                                 s->config->n_labels))))
+                                cri_labels_match(f->label_selector, f->n_label_selector,
+                                                 s->config->labels, s->config->n_labels))))
             (*ret)[n++] = sandbox_stats(a, s);
     }
     return n;
@@ -294,7 +315,8 @@ static size_t collect_sandboxes(struct arena *a, struct engine *e, const Runtime
 
 static void on_list_sandboxes(struct grpc_context *x, const ProtobufCMessage *request, void *arg)
 {
-    const Runtime__V1__ListPodSandboxStatsRequest *q = (const Runtime__V1__ListPodSandboxStatsRequest *)request;
+    const Runtime__V1__ListPodSandboxStatsRequest *q =
+        (const Runtime__V1__ListPodSandboxStatsRequest *)request;
     Runtime__V1__ListPodSandboxStatsResponse r = RUNTIME__V1__LIST_POD_SANDBOX_STATS_RESPONSE__INIT;
     struct arena a;
 
@@ -306,8 +328,10 @@ static void on_list_sandboxes(struct grpc_context *x, const ProtobufCMessage *re
 
 static void on_stream_sandboxes(struct grpc_context *x, const ProtobufCMessage *request, void *arg)
 {
-    const Runtime__V1__StreamPodSandboxStatsRequest *q = (const Runtime__V1__StreamPodSandboxStatsRequest *)request;
-    Runtime__V1__StreamPodSandboxStatsResponse r = RUNTIME__V1__STREAM_POD_SANDBOX_STATS_RESPONSE__INIT;
+    const Runtime__V1__StreamPodSandboxStatsRequest *q =
+        (const Runtime__V1__StreamPodSandboxStatsRequest *)request;
+    Runtime__V1__StreamPodSandboxStatsResponse r =
+        RUNTIME__V1__STREAM_POD_SANDBOX_STATS_RESPONSE__INIT;
     struct arena a;
 
     arena_init(&a, 0);
@@ -322,11 +346,15 @@ void cri_register_stats(struct engine *e)
 {
     static const struct cri_method methods[] = {
         {"ContainerStats", &runtime__v1__container_stats_request__descriptor, on_container_stats},
-        {"ListContainerStats", &runtime__v1__list_container_stats_request__descriptor, on_list_containers},
-        {"StreamContainerStats", &runtime__v1__stream_container_stats_request__descriptor, on_stream_containers},
+        {"ListContainerStats", &runtime__v1__list_container_stats_request__descriptor,
+         on_list_containers},
+        {"StreamContainerStats", &runtime__v1__stream_container_stats_request__descriptor,
+         on_stream_containers},
         {"PodSandboxStats", &runtime__v1__pod_sandbox_stats_request__descriptor, on_sandbox_stats},
-        {"ListPodSandboxStats", &runtime__v1__list_pod_sandbox_stats_request__descriptor, on_list_sandboxes},
-        {"StreamPodSandboxStats", &runtime__v1__stream_pod_sandbox_stats_request__descriptor, on_stream_sandboxes},
+        {"ListPodSandboxStats", &runtime__v1__list_pod_sandbox_stats_request__descriptor,
+         on_list_sandboxes},
+        {"StreamPodSandboxStats", &runtime__v1__stream_pod_sandbox_stats_request__descriptor,
+         on_stream_sandboxes},
     };
 
     cri_register(e, methods, ARRAY_LEN(methods));

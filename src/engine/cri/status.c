@@ -15,8 +15,8 @@ static void on_version(struct grpc_context *x, const ProtobufCMessage *request, 
     grpc_reply(x, &r.base);
 }
 
-static void set_condition(Runtime__V1__RuntimeCondition *c, const char *type, bool status, const char *reason,
-                          const char *message)
+static void set_condition(Runtime__V1__RuntimeCondition *c, const char *type, bool status,
+                          const char *reason, const char *message)
 {
     runtime__v1__runtime_condition__init(c);
     c->type = (char *)type;
@@ -28,11 +28,11 @@ static void set_condition(Runtime__V1__RuntimeCondition *c, const char *type, bo
 static char *verbose_info(const struct engine *e)
 {
     cleanup_buf struct buf text;
-    cleanup_json json_t *v =
-        json_pack("{s:s, s:s, s:s, s:s, s:b, s:b, s:I, s:I}", "runtime", e->runtime.path, "runtimeVersion",
-                  strna(e->runtime.version), "dataRoot", e->cfg.data_root, "execRoot", e->cfg.exec_root, "cgroup2",
-                  (int)e->cgroups.unified, "hybridCgroups", (int)e->cgroups.hybrid, "containers",
-                  (json_int_t)e->containers.n, "sandboxes", (json_int_t)e->sandboxes.n);
+    cleanup_json json_t *v = json_pack(
+        "{s:s, s:s, s:s, s:s, s:b, s:b, s:I, s:I}", "runtime", e->runtime.path, "runtimeVersion",
+        strna(e->runtime.version), "dataRoot", e->cfg.data_root, "execRoot", e->cfg.exec_root,
+        "cgroup2", (int)e->cgroups.unified, "hybridCgroups", (int)e->cgroups.hybrid, "containers",
+        (json_int_t)e->containers.n, "sandboxes", (json_int_t)e->sandboxes.n);
 
     buf_init(&text, 65536);
     (void)json_write(v, &text);
@@ -45,10 +45,12 @@ static void on_status(struct grpc_context *x, const ProtobufCMessage *request, v
     struct engine *e = arg;
     Runtime__V1__RuntimeCondition conditions[2], *list[] = {&conditions[0], &conditions[1]};
     Runtime__V1__RuntimeStatus status = RUNTIME__V1__RUNTIME_STATUS__INIT;
-    Runtime__V1__RuntimeHandler handler = RUNTIME__V1__RUNTIME_HANDLER__INIT, *handlers[] = {&handler};
+    Runtime__V1__RuntimeHandler handler = RUNTIME__V1__RUNTIME_HANDLER__INIT,
+                                *handlers[] = {&handler};
     Runtime__V1__RuntimeHandlerFeatures features = RUNTIME__V1__RUNTIME_HANDLER_FEATURES__INIT;
     Runtime__V1__RuntimeFeatures runtime_features = RUNTIME__V1__RUNTIME_FEATURES__INIT;
-    Runtime__V1__StatusResponse__InfoEntry info = RUNTIME__V1__STATUS_RESPONSE__INFO_ENTRY__INIT, *infos[] = {&info};
+    Runtime__V1__StatusResponse__InfoEntry info = RUNTIME__V1__STATUS_RESPONSE__INFO_ENTRY__INIT,
+                                           *infos[] = {&info};
     Runtime__V1__StatusResponse r = RUNTIME__V1__STATUS_RESPONSE__INIT;
     cleanup_free char *text = NULL;
     const char *reason;
@@ -75,13 +77,16 @@ static void on_status(struct grpc_context *x, const ProtobufCMessage *request, v
     grpc_reply(x, &r.base);
 }
 
-static void on_update_runtime_config(struct grpc_context *x, const ProtobufCMessage *request, void *arg)
+static void on_update_runtime_config(struct grpc_context *x, const ProtobufCMessage *request,
+                                     void *arg)
 {
-    const Runtime__V1__UpdateRuntimeConfigRequest *q = (const Runtime__V1__UpdateRuntimeConfigRequest *)request;
+    const Runtime__V1__UpdateRuntimeConfigRequest *q =
+        (const Runtime__V1__UpdateRuntimeConfigRequest *)request;
     struct engine *e = arg;
     Runtime__V1__UpdateRuntimeConfigResponse r = RUNTIME__V1__UPDATE_RUNTIME_CONFIG_RESPONSE__INIT;
-    const char *cidrs =
-        q->runtime_config && q->runtime_config->network_config ? q->runtime_config->network_config->pod_cidr : "";
+    const char *cidrs = q->runtime_config && q->runtime_config->network_config
+                            ? q->runtime_config->network_config->pod_cidr
+                            : "";
     struct str rest = str_of(cidrs);
     cleanup_error struct error *err = NULL;
 
@@ -122,9 +127,11 @@ void cri_register_status(struct engine *e)
     static const struct cri_method methods[] = {
         {"Version", &runtime__v1__version_request__descriptor, on_version},
         {"Status", &runtime__v1__status_request__descriptor, on_status},
-        {"UpdateRuntimeConfig", &runtime__v1__update_runtime_config_request__descriptor, on_update_runtime_config},
+        {"UpdateRuntimeConfig", &runtime__v1__update_runtime_config_request__descriptor,
+         on_update_runtime_config},
         {"RuntimeConfig", &runtime__v1__runtime_config_request__descriptor, on_runtime_config},
-        {"CheckpointContainer", &runtime__v1__checkpoint_container_request__descriptor, on_checkpoint},
+        {"CheckpointContainer", &runtime__v1__checkpoint_container_request__descriptor,
+         on_checkpoint},
     };
 
     cri_register(e, methods, ARRAY_LEN(methods));

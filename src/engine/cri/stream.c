@@ -103,7 +103,8 @@ static int make_terminal(struct session *v, struct ends *e)
     return 0;
 }
 
-static void open_exec(struct session *v, struct container *c, const struct streaming_request *q, struct error **err)
+static void open_exec(struct session *v, struct container *c, const struct streaming_request *q,
+                      struct error **err)
 {
     struct ends e = {{-1, -1, -1}, {-1, -1, -1}};
     size_t n = 0;
@@ -114,13 +115,15 @@ static void open_exec(struct session *v, struct container *c, const struct strea
     apply_size(v);
     if (r < 0)
         (void)error_set_errno(err, -r, "descriptors for exec");
-    else if (exec_start(c, (char *const *)q->argv, n, q->tty, e.theirs, on_exec_ended, v, &v->exec, err) == 0)
+    else if (exec_start(c, (char *const *)q->argv, n, q->tty, e.theirs, on_exec_ended, v, &v->exec,
+                        err) == 0)
         streaming_begin(v->s, TAKE_FD(e.ours[0]), TAKE_FD(e.ours[1]), TAKE_FD(e.ours[2]));
     close_all(e.ours);
     close_all(e.theirs);
 }
 
-static void open_attach(struct session *v, struct container *c, const struct streaming_request *q, struct error **err)
+static void open_attach(struct session *v, struct container *c, const struct streaming_request *q,
+                        struct error **err)
 {
     struct ends e = {{-1, -1, -1}, {-1, -1, -1}};
 
@@ -232,7 +235,8 @@ static void port_result(struct port *v, int code)
         port_connect(v);
         return;
     }
-    (void)snprintf(text, sizeof text, "failed to connect to localhost:%u inside the sandbox: %s", v->number, strerror(code));
+    (void)snprintf(text, sizeof text, "failed to connect to localhost:%u inside the sandbox: %s",
+                   v->number, strerror(code));
     streaming_port_fail(v->p, text);
     port_free(v);
 }
@@ -250,9 +254,11 @@ static void on_connected(struct loop_io *io, unsigned events)
 
 static void port_connect(struct port *v)
 {
-    struct sockaddr_in a4 = {.sin_family = AF_INET, .sin_port = htons((uint16_t)v->number),
+    struct sockaddr_in a4 = {.sin_family = AF_INET,
+                             .sin_port = htons((uint16_t)v->number),
                              .sin_addr = {htonl(INADDR_LOOPBACK)}};
-    struct sockaddr_in6 a6 = {.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)v->number),
+    struct sockaddr_in6 a6 = {.sin6_family = AF_INET6,
+                              .sin6_port = htons((uint16_t)v->number),
                               .sin6_addr = IN6ADDR_LOOPBACK_INIT};
     int family = v->v6 ? AF_INET6 : AF_INET, type = SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, r;
 
@@ -261,7 +267,8 @@ static void port_connect(struct port *v)
         port_result(v, v->v6 ? ECONNREFUSED : EIO);
         return;
     }
-    r = v->v6 ? connect(v->fd, (struct sockaddr *)&a6, sizeof a6) : connect(v->fd, (struct sockaddr *)&a4, sizeof a4);
+    r = v->v6 ? connect(v->fd, (struct sockaddr *)&a6, sizeof a6)
+              : connect(v->fd, (struct sockaddr *)&a4, sizeof a4);
     if (r == 0)
         port_result(v, 0);
     else if (errno == EINPROGRESS)
@@ -322,7 +329,11 @@ static void on_exec(struct grpc_context *x, const ProtobufCMessage *request, voi
     Runtime__V1__ExecResponse r = RUNTIME__V1__EXEC_RESPONSE__INIT;
     cleanup_free const char **argv = xcalloc(q->n_cmd + 1, sizeof *argv);
     cleanup_free char *url = NULL;
-    struct streaming_request s = {.kind = STREAMING_EXEC, .argv = argv, .tty = q->tty, .in = q->stdin, .out = q->stdout,
+    struct streaming_request s = {.kind = STREAMING_EXEC,
+                                  .argv = argv,
+                                  .tty = q->tty,
+                                  .in = q->stdin,
+                                  .out = q->stdout,
                                   .err = q->stderr && !q->tty};
 
     if (!c)
@@ -333,9 +344,9 @@ static void on_exec(struct grpc_context *x, const ProtobufCMessage *request, voi
     }
     if (!q->n_cmd || !(q->stdin || q->stdout || q->stderr) || (q->tty && q->stderr)) {
         grpc_fail(x, GRPC_INVALID_ARGUMENT, "%s",
-                  !q->n_cmd                 ? "no command was given"
+                  !q->n_cmd               ? "no command was given"
                   : (q->tty && q->stderr) ? "tty and stderr cannot both be true"
-                                            : "one of stdin, stdout and stderr must be set");
+                                          : "one of stdin, stdout and stderr must be set");
         return;
     }
     for (size_t i = 0; i < q->n_cmd; i++)
@@ -352,7 +363,10 @@ static void on_attach(struct grpc_context *x, const ProtobufCMessage *request, v
     struct container *c = cri_container(e, x, q->container_id);
     Runtime__V1__AttachResponse r = RUNTIME__V1__ATTACH_RESPONSE__INIT;
     cleanup_free char *url = NULL;
-    struct streaming_request s = {.kind = STREAMING_ATTACH, .tty = q->tty, .in = q->stdin, .out = q->stdout,
+    struct streaming_request s = {.kind = STREAMING_ATTACH,
+                                  .tty = q->tty,
+                                  .in = q->stdin,
+                                  .out = q->stdout,
                                   .err = q->stderr && !q->tty};
 
     if (!c)
@@ -364,7 +378,7 @@ static void on_attach(struct grpc_context *x, const ProtobufCMessage *request, v
     if (!(q->stdin || q->stdout || q->stderr) || (q->tty && q->stderr)) {
         grpc_fail(x, GRPC_INVALID_ARGUMENT, "%s",
                   q->tty && q->stderr ? "tty and stderr cannot both be true"
-                                        : "one of stdin, stdout and stderr must be set");
+                                      : "one of stdin, stdout and stderr must be set");
         return;
     }
     s.id = c->id;

@@ -64,8 +64,8 @@ void image_strings_copy(struct image_strings *to, const struct image_strings *fr
 /* Layers nobody names: all that belong to another boot or are older than an hour; or, with the
  * list, those of it. */
 void image_layers_collect(struct image_store *s, const struct image_strings *only);
-/* Blobs are written before the image that names them; those without an owner are leftovers, unless a
- * worker runs. */
+/* Blobs are written before the image that names them; those without an owner are leftovers, unless
+ * a worker runs. */
 void image_blobs_collect(struct image_store *s);
 int image_layers_read(struct image_store *s, struct error **err);
 /* Reads layer.json of a layer not known yet; -ENOENT when there is none. */

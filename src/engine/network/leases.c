@@ -65,7 +65,9 @@ static char *lease_path(const struct network *n, const struct ip *ip)
 
 int lease_take(struct network *n, const char *id, struct lease **ret, struct error **err)
 {
-    uint32_t size = n->range.bits >= 31 ? 0 : (1u << (32 - n->range.bits)) - 2; /* without network and broadcast */
+    uint32_t size = n->range.bits >= 31
+                        ? 0
+                        : (1u << (32 - n->range.bits)) - 2; /* without network and broadcast */
     struct lease *l = map_get(&n->leases, id);
     char text[IPNET_TEXT];
 

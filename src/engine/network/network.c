@@ -21,15 +21,21 @@ void network_link_name(const char *id, char out[static IFNAMSIZ])
 }
 
 /* ---- lifecycle ---- */
-static int set_subnet(struct network *n, const char *bridge_address, const char *range, struct error **err)
+static int set_subnet(struct network *n, const char *bridge_address, const char *range,
+                      struct error **err)
 {
     struct ipnet subnet, part;
 
-    if (ipnet_parse(str_of(bridge_address), &subnet) < 0 || subnet.ip.family != AF_INET || subnet.bits > 30)
-        return error_set(err, EINVAL, "bridge address \"%s\" is not an IPv4 prefix of at most 30 bits", bridge_address);
+    if (ipnet_parse(str_of(bridge_address), &subnet) < 0 || subnet.ip.family != AF_INET ||
+        subnet.bits > 30)
+        return error_set(err, EINVAL,
+                         "bridge address \"%s\" is not an IPv4 prefix of at most 30 bits",
+                         bridge_address);
     part = ipnet_masked(&subnet);
-    if (range && range[0] && (ipnet_parse(str_of(range), &part) < 0 || !ipnet_contains(&subnet, &part.ip)))
-        return error_set(err, EINVAL, "fixed CIDR \"%s\" is not inside the bridge's %s", range, bridge_address);
+    if (range && range[0] &&
+        (ipnet_parse(str_of(range), &part) < 0 || !ipnet_contains(&subnet, &part.ip)))
+        return error_set(err, EINVAL, "fixed CIDR \"%s\" is not inside the bridge's %s", range,
+                         bridge_address);
     if (memcmp(subnet.ip.bytes, ipnet_masked(&subnet).ip.bytes, 16) == 0)
         subnet.ip = ipnet_host(&subnet, 1);
     n->subnet = subnet;
@@ -49,8 +55,10 @@ int network_open(const struct network_config *cfg, struct network **ret, struct 
     n->rules = cfg->rules;
     map_init(&n->leases);
     if (strlen(cfg->bridge) >= IFNAMSIZ)
-        r = error_set(err, EINVAL, "bridge name \"%s\" is longer than %d characters", cfg->bridge, IFNAMSIZ - 1);
-    if (r == 0 && cfg->cluster_cidr && cfg->cluster_cidr[0] && ipnet_parse(str_of(cfg->cluster_cidr), &n->cluster) < 0)
+        r = error_set(err, EINVAL, "bridge name \"%s\" is longer than %d characters", cfg->bridge,
+                      IFNAMSIZ - 1);
+    if (r == 0 && cfg->cluster_cidr && cfg->cluster_cidr[0] &&
+        ipnet_parse(str_of(cfg->cluster_cidr), &n->cluster) < 0)
         r = error_set(err, EINVAL, "cluster CIDR \"%s\" is not a prefix", cfg->cluster_cidr);
     if (r == 0 && cfg->bip && cfg->bip[0])
         r = set_subnet(n, cfg->bip, cfg->fixed_cidr, err);
@@ -104,8 +112,10 @@ int network_set_pod_cidr(struct network *n, const char *cidr, struct error **err
             char text[IPNET_TEXT];
 
             ipnet_format(&a, text);
-            return error_set(err, EBUSY, "%zu sandboxes have addresses of %s: the pod network cannot become %s now",
-                             n->leases.n, text, cidr);
+            return error_set(
+                err, EBUSY,
+                "%zu sandboxes have addresses of %s: the pod network cannot become %s now",
+                n->leases.n, text, cidr);
         }
     }
     if (set_subnet(n, cidr, NULL, err) < 0)
@@ -181,7 +191,8 @@ int network_read_subnet_env(struct network *n, const char *path)
 
 bool network_ready(const struct network *n, const char **ret_reason)
 {
-    *ret_reason = "no pod CIDR is known yet: waiting for the node's, or for /run/flannel/subnet.env (or start with --bip)";
+    *ret_reason = "no pod CIDR is known yet: waiting for the node's, or for "
+                  "/run/flannel/subnet.env (or start with --bip)";
     return n->subnet.bits != 0;
 }
 
@@ -195,7 +206,8 @@ static int on_address(const struct rtnl_address *a, void *arg)
 {
     struct wanted *w = arg;
 
-    if (a->net.ip.family == AF_INET && ip_equal(&a->net.ip, &w->n->subnet.ip) && a->net.bits == w->n->subnet.bits)
+    if (a->net.ip.family == AF_INET && ip_equal(&a->net.ip, &w->n->subnet.ip) &&
+        a->net.bits == w->n->subnet.bits)
         w->found = true;
     return 0;
 }
@@ -221,7 +233,8 @@ static int address_bridge(struct network *n, int index, struct error **err)
     for (int i = 0; i < 8; i++) {
         struct rtnl_address old = {0};
 
-        if (rtnl_address_each(n->rtnl, index, AF_INET, on_old_address, &old, NULL) < 0 || !old.index)
+        if (rtnl_address_each(n->rtnl, index, AF_INET, on_old_address, &old, NULL) < 0 ||
+            !old.index)
             break;
         (void)rtnl_address_delete(n->rtnl, &old, NULL);
     }
@@ -275,8 +288,9 @@ static int bridge_up(struct network *n, struct error **err)
 
 /* ---- a sandbox's end ---- */
 /*
- * The pod's address has no prefix route: everything, neighbours on the bridge too, goes through the host. So that
- * connection tracking sees both directions of a Service's connection between two pods of this node, without br_netfilter.
+ * The pod's address has no prefix route: everything, neighbours on the bridge too, goes through the
+ * host. So that connection tracking sees both directions of a Service's connection between two pods
+ * of this node, without br_netfilter.
  */
 static int configure_inside(struct network *n, int netns, const struct ip *ip, struct error **err)
 {
@@ -303,7 +317,8 @@ static int configure_inside(struct network *n, int netns, const struct ip *ip, s
     return r;
 }
 
-static int plug(struct network *n, const char *id, int netns, const struct ip *ip, struct error **err)
+static int plug(struct network *n, const char *id, int netns, const struct ip *ip,
+                struct error **err)
 {
     char name[IFNAMSIZ];
     struct rtnl_link bridge, port;
@@ -325,8 +340,9 @@ static int plug(struct network *n, const char *id, int netns, const struct ip *i
     return r == 0 ? configure_inside(n, netns, ip, err) : r;
 }
 
-int network_attach(struct network *n, const char *id, const char *netns, const struct network_port *ports, size_t ports_n,
-                   char ret_ip[static IP_TEXT], struct error **err)
+int network_attach(struct network *n, const char *id, const char *netns,
+                   const struct network_port *ports, size_t ports_n, char ret_ip[static IP_TEXT],
+                   struct error **err)
 {
     cleanup_close int fd = open(netns, O_RDONLY | O_CLOEXEC);
     struct lease *l = NULL;
@@ -369,7 +385,8 @@ void network_detach(struct network *n, const char *id)
 }
 
 /* ---- at start ---- */
-void network_keep(struct network *n, const char *id, const char *ip, const struct network_port *ports, size_t ports_n)
+void network_keep(struct network *n, const char *id, const char *ip,
+                  const struct network_port *ports, size_t ports_n)
 {
     struct ip address;
     struct lease *l;
@@ -396,7 +413,8 @@ static int on_link(const struct rtnl_link *l, void *arg)
     struct map_entry *e;
     size_t it = 0;
 
-    if (!strstarts(l->name, LINK_PREFIX) || !streq(l->kind, "veth") || s->count == ARRAY_LEN(s->names))
+    if (!strstarts(l->name, LINK_PREFIX) || !streq(l->kind, "veth") ||
+        s->count == ARRAY_LEN(s->names))
         return 0;
     while ((e = map_next(&s->n->leases, &it))) {
         char name[IFNAMSIZ];
@@ -438,7 +456,8 @@ int network_sweep(struct network *n, struct error **err)
     return n->subnet.bits && (n->leases.n || n->eager) ? bridge_up(n, err) : 0;
 }
 
-/* Of our end, in /proc/net/dev, which unlike /sys is that of the namespace we are in: what we send, the pod receives. */
+/* Of our end, in /proc/net/dev, which unlike /sys is that of the namespace we are in: what we send,
+ * the pod receives. */
 int network_read_usage(const struct network *n, const char *id, struct network_usage *ret)
 {
     enum { RX_BYTES = 0, RX_ERRORS = 2, TX_BYTES = 8, TX_ERRORS = 10, COLUMNS = 11 };

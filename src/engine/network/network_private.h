@@ -20,7 +20,7 @@ struct network {
     struct ipnet cluster; /* never masqueraded towards; ip.family 0: unknown */
     uint32_t mtu, next;   /* next: host number to try first */
     bool masquerade, rules, up;
-    bool eager; /* the bridge is there from the start: somebody named its address */
+    bool eager;        /* the bridge is there from the start: somebody named its address */
     struct map leases; /* sandbox id -> struct lease */
     struct netlink *rtnl;
 };

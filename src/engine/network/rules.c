@@ -1,4 +1,5 @@
-/* What we ask of netfilter stands in one table of our own, rewritten as a whole: host ports are few. */
+/* What we ask of netfilter stands in one table of our own, rewritten as a whole: host ports are
+ * few. */
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "engine/network/network_private.h"
@@ -7,7 +8,7 @@
 
 #define TABLE "skiff-engine"
 #define FORWARD_CHAIN "SKIFF-FORWARD" /* in iptables' filter table */
-#define PORT_MARK 0x00800000u /* of packets that a host port redirected, until they leave */
+#define PORT_MARK 0x00800000u         /* of packets that a host port redirected, until they leave */
 #define SADDR 12
 #define DADDR 16
 
@@ -152,8 +153,9 @@ static int on_chain(const char *name, void *arg)
 }
 
 /*
- * What one base chain accepts another's policy still drops: where iptables' FORWARD chain exists, the accept has to stand
- * in it. Its rules cannot be asked for, so our chain's presence tells that the jump to it was made already.
+ * What one base chain accepts another's policy still drops: where iptables' FORWARD chain exists,
+ * the accept has to stand in it. Its rules cannot be asked for, so our chain's presence tells that
+ * the jump to it was made already.
  */
 static void accept_in_iptables(struct network *n, struct nft *nft)
 {
@@ -173,7 +175,8 @@ static void accept_in_iptables(struct network *n, struct nft *nft)
         nft_rule_end(b);
     }
     if (nft_batch_commit(b, &err) < 0)
-        log_warn("network", "iptables' FORWARD chain may cut pods off", "reason", error_message(err), NULL);
+        log_warn("network", "iptables' FORWARD chain may cut pods off", "reason",
+                 error_message(err), NULL);
     nft_batch_free(b);
 }
 

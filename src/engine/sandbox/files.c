@@ -72,10 +72,11 @@ struct network_port *sandbox_ports(const struct sandbox *s, size_t *ret_n)
     for (size_t i = 0; i < s->config->n_port_mappings; i++) {
         const Runtime__V1__PortMapping *m = s->config->port_mappings[i];
 
-        if (m->host_port <= 0 || m->host_port > 65535 || m->container_port <= 0 || m->container_port > 65535 ||
-            (unsigned)m->protocol >= ARRAY_LEN(protocols))
+        if (m->host_port <= 0 || m->host_port > 65535 || m->container_port <= 0 ||
+            m->container_port > 65535 || (unsigned)m->protocol >= ARRAY_LEN(protocols))
             continue;
-        ports[n] = (struct network_port){.protocol = protocols[m->protocol], .host = (uint16_t)m->host_port,
+        ports[n] = (struct network_port){.protocol = protocols[m->protocol],
+                                         .host = (uint16_t)m->host_port,
                                          .container = (uint16_t)m->container_port};
         if (m->host_ip[0] && ip_parse(str_of(m->host_ip), &ports[n].host_ip) == 0) {
             static const uint8_t zero[16];

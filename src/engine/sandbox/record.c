@@ -47,8 +47,9 @@ int sandbox_save(struct sandbox *s, struct error **err)
     buf_init(&wire64, BUF_UNBOUNDED);
     (void)protobuf_c_message_pack(&s->config->base, wire);
     (void)buf_add_base64(&wire64, wire, n);
-    v = json_pack("{s:s, s:s, s:b, s:I, s:s, s:i, s:s, s:s}", "id", s->id, "boot", s->engine->boot_id, "ready",
-                  (int)s->ready, "createdAt", (json_int_t)s->created_at, "ip", s->ip, "reaper", (int)s->reaper, "handler",
+    v = json_pack("{s:s, s:s, s:b, s:I, s:s, s:i, s:s, s:s}", "id", s->id, "boot",
+                  s->engine->boot_id, "ready", (int)s->ready, "createdAt",
+                  (json_int_t)s->created_at, "ip", s->ip, "reaper", (int)s->reaper, "handler",
                   strna(s->handler), "config", wire64.p ? wire64.p : "");
     (void)json_write(v, &text);
     return file_write_atomic_nosync(path, 0600, buf_str(&text), err);

@@ -20,7 +20,8 @@ static void end_reaper(struct sandbox *s)
     cleanup_buf struct buf name = {0};
 
     /* After a restart the number may be somebody else's. */
-    if (s->reaper > 0 && file_read(path, 64, &name, NULL) == 0 && str_eq_z(str_trim(buf_str(&name)), "pause"))
+    if (s->reaper > 0 && file_read(path, 64, &name, NULL) == 0 &&
+        str_eq_z(str_trim(buf_str(&name)), "pause"))
         (void)kill(s->reaper, SIGKILL);
     s->reaper = 0;
 }
@@ -124,7 +125,8 @@ static void add_sysctls(const struct sandbox *s, struct flag_list *v)
         /* What containers without capabilities may expect: low ports and ping. */
         add_words(v, "-s", "net.ipv4.ip_unprivileged_port_start=0");
         add_words(v, "-s", "net.ipv4.ping_group_range=0 2147483647");
-        /* Pods reach each other through the host (see network.c); its shorter way is not to be taken. */
+        /* Pods reach each other through the host (see network.c); its shorter way is not to be
+         * taken. */
         add_words(v, "-s", "net.ipv4.conf.all.accept_redirects=0");
         add_words(v, "-s", "net.ipv4.conf.default.accept_redirects=0");
     }
@@ -156,7 +158,8 @@ static void helper_argv(const struct sandbox *s, const char *run, struct flag_li
     v->v[v->n] = NULL;
 }
 
-/* A sysctl is only taken where it belongs to a namespace of the pod's own: otherwise it would be the host's. */
+/* A sysctl is only taken where it belongs to a namespace of the pod's own: otherwise it would be
+ * the host's. */
 static int check_sysctl(const char *key, const Runtime__V1__NamespaceOption *o, struct error **err)
 {
     static const char *const ipc[] = {"kernel.shm", "kernel.msg", "kernel.sem", "fs.mqueue."};
@@ -168,26 +171,33 @@ static int check_sysctl(const char *key, const Runtime__V1__NamespaceOption *o, 
         if (*p == '/')
             *p = '.';
     if (strstarts(dotted, "net."))
-        return host_net ? error_set(err, EINVAL, "sysctl %s is not allowed with the host's network", key) : 0;
+        return host_net
+                   ? error_set(err, EINVAL, "sysctl %s is not allowed with the host's network", key)
+                   : 0;
     for (size_t i = 0; i < ARRAY_LEN(ipc); i++)
         if (strstarts(dotted, ipc[i]))
-            return host_ipc ? error_set(err, EINVAL, "sysctl %s is not allowed with the host's IPC", key) : 0;
+            return host_ipc
+                       ? error_set(err, EINVAL, "sysctl %s is not allowed with the host's IPC", key)
+                       : 0;
     if (streq(dotted, "kernel.domainname") && !host_net)
         return 0;
     return error_set(err, EINVAL, "sysctl %s belongs to no namespace of a pod", key);
 }
 
-static int check(struct engine *e, const Runtime__V1__PodSandboxConfig *c, const char *handler, struct error **err)
+static int check(struct engine *e, const Runtime__V1__PodSandboxConfig *c, const char *handler,
+                 struct error **err)
 {
-    const Runtime__V1__NamespaceOption *o =
-        c->linux && c->linux->security_context ? c->linux->security_context->namespace_options : NULL;
+    const Runtime__V1__NamespaceOption *o = c->linux && c->linux->security_context
+                                                ? c->linux->security_context->namespace_options
+                                                : NULL;
 
     if (!c->metadata || !c->metadata->name[0])
         return error_set(err, EINVAL, "sandbox has no name");
     if (handler[0] && !streq(handler, "runc") && !streq(handler, "crun"))
         return error_set(err, EINVAL, "no runtime for \"%s\" is configured", handler);
     if (strlen(c->hostname) > HOSTNAME_MAX)
-        return error_set(err, EINVAL, "host name \"%s\" is longer than %d characters", c->hostname, HOSTNAME_MAX);
+        return error_set(err, EINVAL, "host name \"%s\" is longer than %d characters", c->hostname,
+                         HOSTNAME_MAX);
     if (o && o->userns_options && o->userns_options->mode == RUNTIME__V1__NAMESPACE_MODE__POD)
         return error_set(err, ENOTSUP, "user namespaces for pods are not supported by this engine");
     if (e->sandboxes.n >= OBJECTS_MAX)
@@ -214,8 +224,8 @@ static int prepare(struct sandbox *s, const char *dir, const char *run, struct e
     return r;
 }
 
-void sandbox_run(struct engine *e, const Runtime__V1__PodSandboxConfig *config, const char *handler, sandbox_done_fn done,
-                 void *arg)
+void sandbox_run(struct engine *e, const Runtime__V1__PodSandboxConfig *config, const char *handler,
+                 sandbox_done_fn done, void *arg)
 {
     cleanup_error struct error *err = NULL;
     cleanup_free char *dir = NULL, *run = NULL;
@@ -241,7 +251,8 @@ void sandbox_run(struct engine *e, const Runtime__V1__PodSandboxConfig *config, 
     run = sandbox_run_dir(s);
     helper_argv(s, run, &argv);
     spec.argv = (const char *const *)argv.v;
-    if (prepare(s, dir, run, &err) < 0 || process_start(e->loop, &spec, on_helper, r, &s->helper, &err) < 0)
+    if (prepare(s, dir, run, &err) < 0 ||
+        process_start(e->loop, &spec, on_helper, r, &s->helper, &err) < 0)
         run_failed(r, err);
     flag_list_fini(&argv);
 }
@@ -358,7 +369,8 @@ static int load_one(int dirfd, const char *name, unsigned char type, void *arg)
     if (sandbox_read_record(e, name, &s, &err) < 0) {
         cleanup_free char *dir = xasprintf("%s/sandboxes/%s", e->cfg.data_root, name);
 
-        log_warn("sandbox", "no usable record, removed", "sandbox", name, "reason", error_message(err), NULL);
+        log_warn("sandbox", "no usable record, removed", "sandbox", name, "reason",
+                 error_message(err), NULL);
         (void)dir_remove_tree(dir, NULL);
         return 0;
     }

@@ -1,6 +1,6 @@
 /*
- * A pod sandbox: namespaces pinned by bind mounts, an address, the files all its containers share. No process, unless its
- * containers share a pid namespace, which needs an init that reaps.
+ * A pod sandbox: namespaces pinned by bind mounts, an address, the files all its containers share.
+ * No process, unless its containers share a pid namespace, which needs an init that reaps.
  */
 #pragma once
 #include "engine/container/spec.h"
@@ -14,15 +14,15 @@ struct sandbox {
     int64_t created_at; /* ns since 1970 */
     bool ready, busy;   /* busy: being made, or going away */
     bool removing;
-    char ip[IP_TEXT];   /* "" with the host's network */
-    pid_t reaper;       /* 0: none */
+    char ip[IP_TEXT]; /* "" with the host's network */
+    pid_t reaper;     /* 0: none */
     struct process *helper;
 };
 typedef void (*sandbox_done_fn)(struct sandbox *s, const struct error *err, void *arg);
 
 /* done gets NULL on failure, after everything was undone. config is copied. */
-void sandbox_run(struct engine *e, const Runtime__V1__PodSandboxConfig *config, const char *handler, sandbox_done_fn done,
-                 void *arg);
+void sandbox_run(struct engine *e, const Runtime__V1__PodSandboxConfig *config, const char *handler,
+                 sandbox_done_fn done, void *arg);
 /* Kills its containers, takes the network away. Idempotent. */
 void sandbox_stop(struct sandbox *s, sandbox_done_fn done, void *arg);
 /* Stops first; its containers are removed too; done gets NULL. */

@@ -59,8 +59,8 @@ static void on_linger_timeout(struct loop_timer *t)
     conn_end(container_of(t, struct conn, timer));
 }
 
-/* Closing a socket with unread input would reset it and take away what the client has not read yet; so the end is announced
- * and the client given time to see it. */
+/* Closing a socket with unread input would reset it and take away what the client has not read yet;
+ * so the end is announced and the client given time to see it. */
 void conn_finish(struct conn *c)
 {
     if (c->ended || c->lingering)
@@ -159,8 +159,9 @@ static void on_open_timeout(struct loop_timer *t)
     conn_gone(c);
 }
 
-struct conn *conn_new(struct streaming *st, struct grant *g, struct http_exchange *x, const char *protocol,
-                      bool use_spdy, bool use_ws, const struct conn_owner *owner)
+struct conn *conn_new(struct streaming *st, struct grant *g, struct http_exchange *x,
+                      const char *protocol, bool use_spdy, bool use_ws,
+                      const struct conn_owner *owner)
 {
     struct conn *c = xcalloc(1, sizeof *c);
 

@@ -1,4 +1,5 @@
-/* Port forwarding: pairs of SPDY streams (error, data) with the same request id, each pair one connection. */
+/* Port forwarding: pairs of SPDY streams (error, data) with the same request id, each pair one
+ * connection. */
 #include "base/cleanup.h"
 #include "base/mem.h"
 #include "engine/streaming/streaming_private.h"
@@ -7,8 +8,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define PORTS_MAX 256            /* connections of one client at a time */
-#define EARLY_MAX (1u << 20)     /* bytes that may come before the connection stands */
+#define PORTS_MAX 256        /* connections of one client at a time */
+#define EARLY_MAX (1u << 20) /* bytes that may come before the connection stands */
 #define PROTOCOL "portforward.k8s.io"
 #define TUNNEL "SPDY/3.1+portforward.k8s.io"
 
@@ -115,8 +116,10 @@ static void on_local_drain(struct stream *s, void *arg)
     stream_resume(p->conn->net);
 }
 
-static const struct stream_events local_events = {
-    .on_data = on_local_data, .on_eof = on_local_eof, .on_drain = on_local_drain, .on_close = on_local_close};
+static const struct stream_events local_events = {.on_data = on_local_data,
+                                                  .on_eof = on_local_eof,
+                                                  .on_drain = on_local_drain,
+                                                  .on_close = on_local_close};
 
 static void to_local(struct streaming_port *p, struct str data, bool fin)
 {
@@ -177,7 +180,8 @@ void *streaming_port_user(const struct streaming_port *p)
 
 static struct streaming_port *find_request(struct forward *f, struct str request_id)
 {
-    list_for(n, &f->ports) {
+    list_for(n, &f->ports)
+    {
         struct streaming_port *p = container_of(n, struct streaming_port, link);
 
         if (str_eq_z(request_id, p->request_id))
@@ -201,11 +205,13 @@ static struct streaming_port *new_port(struct conn *c, struct str request_id, un
     return p;
 }
 
-static void on_stream(struct spdy *spdy, uint32_t id, const struct spdy_header *h, size_t n, bool fin, void *arg)
+static void on_stream(struct spdy *spdy, uint32_t id, const struct spdy_header *h, size_t n,
+                      bool fin, void *arg)
 {
     struct conn *c = arg;
     struct forward *f = c->user;
-    struct str type = spdy_header_get(h, n, "streamtype"), request_id = spdy_header_get(h, n, "requestid");
+    struct str type = spdy_header_get(h, n, "streamtype"),
+               request_id = spdy_header_get(h, n, "requestid");
     bool error = str_eq_z(type, "error");
     struct streaming_port *p;
     uint64_t port;
@@ -237,7 +243,8 @@ static struct streaming_port *find_data(struct conn *c, uint32_t id)
 
     if (!f)
         return NULL;
-    list_for(n, &f->ports) {
+    list_for(n, &f->ports)
+    {
         struct streaming_port *p = container_of(n, struct streaming_port, link);
 
         if (p->data_id == id)
@@ -265,7 +272,8 @@ static void on_reset(struct spdy *spdy, uint32_t id, uint32_t status, void *arg)
         port_over(p);
 }
 
-static const struct spdy_events forward_spdy = {.on_stream = on_stream, .on_data = on_data, .on_reset = on_reset};
+static const struct spdy_events forward_spdy = {
+    .on_stream = on_stream, .on_data = on_data, .on_reset = on_reset};
 
 static void drained(struct conn *c)
 {
@@ -273,7 +281,8 @@ static void drained(struct conn *c)
 
     if (!f)
         return;
-    list_for(n, &f->ports) {
+    list_for(n, &f->ports)
+    {
         struct streaming_port *p = container_of(n, struct streaming_port, link);
 
         if (p->local)
@@ -293,7 +302,8 @@ static void gone(struct conn *c)
     free(f);
 }
 
-static const struct conn_owner forward_owner = {.drained = drained, .gone = gone, .spdy = &forward_spdy};
+static const struct conn_owner forward_owner = {
+    .drained = drained, .gone = gone, .spdy = &forward_spdy};
 
 void forward_accept(struct streaming *st, struct grant *g, struct http_exchange *x)
 {
@@ -305,7 +315,8 @@ void forward_accept(struct streaming *st, struct grant *g, struct http_exchange 
     struct conn *c;
 
     if (!protocol) {
-        http_respond_text(x, 403, "none of the port-forward protocols offered is known here; " PROTOCOL " is");
+        http_respond_text(
+            x, 403, "none of the port-forward protocols offered is known here; " PROTOCOL " is");
         grant_free(g);
         return;
     }

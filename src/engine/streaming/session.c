@@ -12,7 +12,8 @@
 enum channel { CH_STDIN, CH_STDOUT, CH_STDERR, CH_ERROR, CH_RESIZE, CH_MAX };
 #define WS_CLOSE_CHANNEL 255 /* v5: the next byte names a channel whose sender is done */
 static const char *const channel_names[CH_MAX] = {"stdin", "stdout", "stderr", "error", "resize"};
-/* After the process ended, output held open by a grandchild is waited for this long without a byte. */
+/* After the process ended, output held open by a grandchild is waited for this long without a byte.
+ */
 #define DRAIN_IDLE_MS 1000
 
 struct output {
@@ -107,15 +108,18 @@ static json_t *status_exit(int code)
     char number[16], text[96];
 
     (void)snprintf(number, sizeof number, "%d", code);
-    (void)snprintf(text, sizeof text, "command terminated with non-zero exit code: exit status %d", code);
-    return json_pack("{s:{}, s:s, s:s, s:s, s:{s:[{s:s, s:s}]}}", "metadata", "status", "Failure", "message", text,
-                     "reason", "NonZeroExitCode", "details", "causes", "reason", "ExitCode", "message", number);
+    (void)snprintf(text, sizeof text, "command terminated with non-zero exit code: exit status %d",
+                   code);
+    return json_pack("{s:{}, s:s, s:s, s:s, s:{s:[{s:s, s:s}]}}", "metadata", "status", "Failure",
+                     "message", text, "reason", "NonZeroExitCode", "details", "causes", "reason",
+                     "ExitCode", "message", number);
 }
 
 static json_t *status_internal(const char *message)
 {
-    return json_pack("{s:{}, s:s, s:s, s:s, s:{s:[{s:s}]}, s:i}", "metadata", "status", "Failure", "message", message,
-                     "reason", "InternalError", "details", "causes", "message", message, "code", 500);
+    return json_pack("{s:{}, s:s, s:s, s:s, s:{s:[{s:s}]}, s:i}", "metadata", "status", "Failure",
+                     "message", message, "reason", "InternalError", "details", "causes", "message",
+                     message, "code", 500);
 }
 
 /* Takes status. Protocols before v4 know only text, and nothing for success. */
@@ -150,7 +154,8 @@ static void maybe_finish(struct streaming_session *s)
     if (s->over || s->outputs[0].stream || s->outputs[1].stream)
         return;
     /* an attach whose streams all ended is over as well: the container closed its output */
-    if (!s->exited && !(s->conn->grant->q.kind == STREAMING_ATTACH && (wanted(s, CH_STDOUT) || wanted(s, CH_STDERR))))
+    if (!s->exited && !(s->conn->grant->q.kind == STREAMING_ATTACH &&
+                        (wanted(s, CH_STDOUT) || wanted(s, CH_STDERR))))
         return;
     finish(s, s->exit_code ? status_exit(s->exit_code) : status_success());
 }
@@ -255,8 +260,8 @@ static void resize_data(struct streaming_session *s, struct str data)
 
     if (!s->st->ops->resize || json_parse(data, 1024, "terminal size", &v, NULL) < 0 || !s->opened)
         return;
-    s->st->ops->resize(s, (unsigned)json_int_or(v, "Width", 0) & 0xffff, (unsigned)json_int_or(v, "Height", 0) & 0xffff,
-                       s->st->arg);
+    s->st->ops->resize(s, (unsigned)json_int_or(v, "Width", 0) & 0xffff,
+                       (unsigned)json_int_or(v, "Height", 0) & 0xffff, s->st->arg);
 }
 
 static void channel_data(struct streaming_session *s, enum channel ch, struct str data, bool fin)
@@ -276,7 +281,8 @@ static void session_open(struct streaming_session *s)
 
 /* SPDY side */
 
-static void spdy_stream(struct spdy *spdy, uint32_t id, const struct spdy_header *h, size_t n, bool fin, void *arg)
+static void spdy_stream(struct spdy *spdy, uint32_t id, const struct spdy_header *h, size_t n,
+                        bool fin, void *arg)
 {
     struct conn *c = arg;
     struct streaming_session *s = c->user;
@@ -362,18 +368,21 @@ static const struct conn_owner session_owner = {
 
 void session_accept(struct streaming *st, struct grant *g, struct http_exchange *x)
 {
-    static const char *const spdy_protocols[] = {"v4.channel.k8s.io", "v3.channel.k8s.io", "v2.channel.k8s.io",
-                                                 "channel.k8s.io"};
+    static const char *const spdy_protocols[] = {"v4.channel.k8s.io", "v3.channel.k8s.io",
+                                                 "v2.channel.k8s.io", "channel.k8s.io"};
     static const char *const ws_protocols[] = {"v5.channel.k8s.io", "v4.channel.k8s.io"};
     bool ws = http_wants_upgrade(x, "websocket");
     const char *protocol =
         ws ? pick_protocol(x, "Sec-WebSocket-Protocol", ws_protocols, ARRAY_LEN(ws_protocols))
-           : pick_protocol(x, "X-Stream-Protocol-Version", spdy_protocols, ARRAY_LEN(spdy_protocols));
+           : pick_protocol(x, "X-Stream-Protocol-Version", spdy_protocols,
+                           ARRAY_LEN(spdy_protocols));
     struct streaming_session *s;
 
     if (!protocol) {
         http_add_header(x, "X-Accepted-Stream-Protocol-Versions", "v4.channel.k8s.io");
-        http_respond_text(x, 403, "none of the stream protocols offered is known here; v5 or v4.channel.k8s.io is");
+        http_respond_text(
+            x, 403,
+            "none of the stream protocols offered is known here; v5 or v4.channel.k8s.io is");
         grant_free(g);
         return;
     }
@@ -385,8 +394,13 @@ void session_accept(struct streaming *st, struct grant *g, struct http_exchange 
     s->conn->version = protocol[0] == 'v' ? protocol[1] - '0' : 1;
     if (!ws)
         return;
-    /* an empty message on the lowest output channel tells the client that it may begin, as upstream does */
-    send_channel(s, wanted(s, CH_STDOUT) ? CH_STDOUT : wanted(s, CH_STDERR) ? CH_STDERR : CH_ERROR, STR_NULL, false);
+    /* an empty message on the lowest output channel tells the client that it may begin, as upstream
+     * does */
+    send_channel(s,
+                 wanted(s, CH_STDOUT)   ? CH_STDOUT
+                 : wanted(s, CH_STDERR) ? CH_STDERR
+                                        : CH_ERROR,
+                 STR_NULL, false);
     session_open(s);
 }
 

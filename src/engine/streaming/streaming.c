@@ -29,8 +29,9 @@ static void on_expiry(struct loop_timer *t)
     grant_free(container_of(t, struct grant, expiry));
 }
 
-static const char *const kind_names[] = {
-    [STREAMING_EXEC] = "exec", [STREAMING_ATTACH] = "attach", [STREAMING_PORT_FORWARD] = "portforward"};
+static const char *const kind_names[] = {[STREAMING_EXEC] = "exec",
+                                         [STREAMING_ATTACH] = "attach",
+                                         [STREAMING_PORT_FORWARD] = "portforward"};
 
 char *streaming_url(struct streaming *st, const struct streaming_request *q)
 {
@@ -64,7 +65,8 @@ char *streaming_url(struct streaming *st, const struct streaming_request *q)
 
 static struct grant *take_grant(struct streaming *st, struct str kind, struct str token)
 {
-    list_for(n, &st->tokens) {
+    list_for(n, &st->tokens)
+    {
         struct grant *g = container_of(n, struct grant, link);
 
         if (!str_eq_z(token, g->token) || !str_eq_z(kind, kind_names[g->q.kind]))
@@ -85,7 +87,9 @@ static void on_request(struct http_exchange *x, void *arg)
     struct grant *g = n == 2 ? take_grant(st, path[0], path[1]) : NULL;
 
     if (!g) {
-        http_respond_text(x, 404, "this streaming URL is not known: it was used already or is older than a minute");
+        http_respond_text(
+            x, 404,
+            "this streaming URL is not known: it was used already or is older than a minute");
         return;
     }
     if (!http_wants_upgrade(x, "SPDY/3.1") && !http_wants_upgrade(x, "websocket")) {
@@ -99,7 +103,8 @@ static void on_request(struct http_exchange *x, void *arg)
         session_accept(st, g, x);
 }
 
-const char *pick_protocol(struct http_exchange *x, const char *header, const char *const *ours, size_t n)
+const char *pick_protocol(struct http_exchange *x, const char *header, const char *const *ours,
+                          size_t n)
 {
     for (size_t i = 0; i < n; i++)
         if (http_headers_has_token(http_request_headers(x), header, ours[i]))

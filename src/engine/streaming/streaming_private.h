@@ -30,14 +30,15 @@ struct grant {
 };
 void grant_free(struct grant *g);
 
-/* One upgraded client connection: SPDY on the wire, WebSocket messages, or SPDY inside WebSocket messages. Never freed inside
- * its own callbacks: conn_end defers that. */
+/* One upgraded client connection: SPDY on the wire, WebSocket messages, or SPDY inside WebSocket
+ * messages. Never freed inside its own callbacks: conn_end defers that. */
 struct conn;
 struct conn_owner {
-    void (*drained)(struct conn *c);             /* the queue to the client ran low */
-    void (*gone)(struct conn *c);                /* client gone or protocol broken; the owner lets go of everything */
+    void (*drained)(struct conn *c); /* the queue to the client ran low */
+    void (*gone)(
+        struct conn *c); /* client gone or protocol broken; the owner lets go of everything */
     void (*ws_message)(struct conn *c, struct str data); /* plain WebSocket mode */
-    const struct spdy_events *spdy;              /* SPDY modes; arg is the conn */
+    const struct spdy_events *spdy;                      /* SPDY modes; arg is the conn */
 };
 struct conn {
     struct list link;
@@ -54,8 +55,9 @@ struct conn {
     bool ended, lingering;
 };
 /* Upgrades the exchange; takes the grant. */
-struct conn *conn_new(struct streaming *st, struct grant *g, struct http_exchange *x, const char *protocol,
-                      bool use_spdy, bool use_ws, const struct conn_owner *owner);
+struct conn *conn_new(struct streaming *st, struct grant *g, struct http_exchange *x,
+                      const char *protocol, bool use_spdy, bool use_ws,
+                      const struct conn_owner *owner);
 void conn_flush(struct conn *c);
 bool conn_congested(const struct conn *c); /* stop reading what would be sent here until drained */
 void conn_finish(struct conn *c);          /* send what is queued, then close in order */
@@ -64,5 +66,7 @@ void conn_end(struct conn *c);             /* close now */
 /* what a grant becomes on a connection */
 void session_accept(struct streaming *st, struct grant *g, struct http_exchange *x);
 void forward_accept(struct streaming *st, struct grant *g, struct http_exchange *x);
-/* Picks the first of our protocols (best first) that the client offers in a comma-separated or repeated header. */
-const char *pick_protocol(struct http_exchange *x, const char *header, const char *const *ours, size_t n);
+/* Picks the first of our protocols (best first) that the client offers in a comma-separated or
+ * repeated header. */
+const char *pick_protocol(struct http_exchange *x, const char *header, const char *const *ours,
+                          size_t n);

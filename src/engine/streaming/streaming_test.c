@@ -12,7 +12,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* A client written against the protocol documents: raw socket, own handshake, SPDY frames by the codec. */
+/* A client written against the protocol documents: raw socket, own handshake, SPDY frames by the
+ * codec. */
 struct client {
     struct loop *loop;
     struct stream *net;
@@ -73,7 +74,8 @@ static void on_port(struct streaming_port *p, const char *id, unsigned port, voi
     proc_in = sv[0];
     streaming_port_begin(p, sv[1]);
 }
-static const struct streaming_ops ops = {.open = on_open, .resize = on_resize, .closed = on_closed, .port = on_port};
+static const struct streaming_ops ops = {
+    .open = on_open, .resize = on_resize, .closed = on_closed, .port = on_port};
 
 static void c_data(struct spdy *s, uint32_t id, struct str data, bool fin, void *arg)
 {
@@ -119,7 +121,8 @@ static void c_eof(struct stream *s, void *arg)
     (void)s;
     ((struct client *)arg)->closed = true;
 }
-static const struct stream_events c_events = {.on_data = c_bytes, .on_eof = c_eof, .on_close = c_close};
+static const struct stream_events c_events = {
+    .on_data = c_bytes, .on_eof = c_eof, .on_close = c_close};
 
 static void turn(struct client *c)
 {
@@ -149,7 +152,8 @@ static void start(struct client *c, const char *url, const char *protocol)
     assert_int_equal(stream_connect(c->loop, &t, &c_events, c, &c->net, NULL), 0);
     (void)snprintf(request, sizeof request,
                    "POST %s HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n"
-                   "X-Stream-Protocol-Version: %s\r\nContent-Length: 0\r\n\r\n", path, protocol);
+                   "X-Stream-Protocol-Version: %s\r\nContent-Length: 0\r\n\r\n",
+                   path, protocol);
     stream_write_str(c->net, str_of(request));
     UNTIL(c, c->upgraded || c->closed);
 }
@@ -185,7 +189,8 @@ static uint32_t open_stream(struct client *c, const char *type)
 static char *exec_url(bool tty)
 {
     const char *argv[] = {"cat", NULL};
-    struct streaming_request q = {.kind = STREAMING_EXEC, .id = "c1", .argv = argv, .tty = tty, .in = true, .out = true};
+    struct streaming_request q = {
+        .kind = STREAMING_EXEC, .id = "c1", .argv = argv, .tty = tty, .in = true, .out = true};
     return streaming_url(server, &q);
 }
 TEST(exec_over_spdy)
@@ -288,7 +293,9 @@ TEST(failure_and_lost_client)
 }
 static uint32_t open_port(struct client *c, const char *type, const char *port, const char *request)
 {
-    struct spdy_header h[] = {{STR("streamtype"), str_of(type)}, {STR("port"), str_of(port)}, {STR("requestid"), str_of(request)}};
+    struct spdy_header h[] = {{STR("streamtype"), str_of(type)},
+                              {STR("port"), str_of(port)},
+                              {STR("requestid"), str_of(request)}};
     return spdy_open(c->spdy, h, 3, false);
 }
 TEST(port_forward)

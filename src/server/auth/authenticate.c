@@ -42,7 +42,9 @@ const char *user_node(const struct user *u)
 {
     static const char prefix[] = "system:node:";
 
-    return strstarts(u->name, prefix) && user_in_group(u, "system:nodes") ? u->name + sizeof prefix - 1 : NULL;
+    return strstarts(u->name, prefix) && user_in_group(u, "system:nodes")
+               ? u->name + sizeof prefix - 1
+               : NULL;
 }
 
 static char *secret_text(const json_t *secret, const char *key)
@@ -79,18 +81,22 @@ static bool looks_like_bootstrap(struct str t)
     return true;
 }
 
-static int bootstrap_user(const json_t *secret, struct str token, struct user *u, struct error **err)
+static int bootstrap_user(const json_t *secret, struct str token, struct user *u,
+                          struct error **err)
 {
-    cleanup_free char *have = secret_text(secret, "token-secret"), *until = secret_text(secret, "expiration");
+    cleanup_free char *have = secret_text(secret, "token-secret"),
+                      *until = secret_text(secret, "expiration");
     cleanup_free char *usage = secret_text(secret, "usage-bootstrap-authentication");
     cleanup_free char *extra = secret_text(secret, "auth-extra-groups");
     struct str rest = str_of(strna(extra));
     struct wall end;
 
     if (!have || strlen(have) != 16 || !same_secret(have, token.p + 7, 16))
-        return error_set(err, EACCES, "bootstrap token %.6s: the secret part does not match", token.p);
+        return error_set(err, EACCES, "bootstrap token %.6s: the secret part does not match",
+                         token.p);
     if (!streq(usage, "true"))
-        return error_set(err, EACCES, "bootstrap token %.6s may not be used for authentication", token.p);
+        return error_set(err, EACCES, "bootstrap token %.6s may not be used for authentication",
+                         token.p);
     if (until && (wall_parse(str_of(until), &end) < 0 || end.ns < wall_now().ns))
         return error_set(err, EACCES, "bootstrap token %.6s expired at %s", token.p, until);
     u->name = xasprintf("system:bootstrap:%.6s", token.p);
@@ -109,13 +115,16 @@ static int bootstrap_token(struct server *s, struct str token, struct user *u, s
     cleanup_free char *name = xasprintf("bootstrap-token-%.6s", token.p);
     cleanup_json json_t *secret = cluster_get(&s->registry.cluster, "secrets", "kube-system", name);
 
-    if (!secret || !streq(json_text_at(secret, "type", NULL), "bootstrap.kubernetes.io/token") || meta_deleting(secret))
-        return error_set(err, EACCES, "bootstrap token %.6s is not known; it may have expired and been cleaned up", token.p);
+    if (!secret || !streq(json_text_at(secret, "type", NULL), "bootstrap.kubernetes.io/token") ||
+        meta_deleting(secret))
+        return error_set(
+            err, EACCES,
+            "bootstrap token %.6s is not known; it may have expired and been cleaned up", token.p);
     return bootstrap_user(secret, token, u, err);
 }
 
-int authenticate_token(struct server *s, struct str token, const char *const *audiences, size_t n, struct user *u,
-                       struct error **err)
+int authenticate_token(struct server *s, struct str token, const char *const *audiences, size_t n,
+                       struct user *u, struct error **err)
 {
     struct token_user t = {0};
     int r;
@@ -147,7 +156,8 @@ int authenticate(struct server *s, struct http_exchange *x, struct user *u, stru
     struct str auth = http_header(x, "Authorization");
 
     if (peer && !peer->verified)
-        return error_set(err, EACCES, "client certificate \"%s\": %s", strna(peer->cn), strna(peer->verify_error));
+        return error_set(err, EACCES, "client certificate \"%s\": %s", strna(peer->cn),
+                         strna(peer->verify_error));
     if (peer) {
         u->name = xstrdup(peer->cn);
         for (size_t i = 0; i < peer->orgs_n; i++)
@@ -156,7 +166,8 @@ int authenticate(struct server *s, struct http_exchange *x, struct user *u, stru
         return 0;
     }
     if (auth.n > 7 && str_ieq_z((struct str){auth.p, 7}, "bearer "))
-        return authenticate_token(s, str_trim((struct str){auth.p + 7, auth.n - 7}), NULL, 0, u, err);
+        return authenticate_token(s, str_trim((struct str){auth.p + 7, auth.n - 7}), NULL, 0, u,
+                                  err);
     if (auth.n)
         return error_set(err, EACCES, "only client certificates and bearer tokens are accepted");
     u->name = xstrdup("system:anonymous");

@@ -66,9 +66,8 @@ static bool has(const json_t *list, const char *word)
 {
     const json_t *v;
 
-    json_each(list, i, v)
-        if (streq(json_string_value(v), word) || streq(json_string_value(v), "*"))
-            return true;
+    json_each(list, i, v) if (streq(json_string_value(v), word) ||
+                              streq(json_string_value(v), "*")) return true;
     return false;
 }
 
@@ -78,7 +77,8 @@ static bool resource_matches(const json_t *list, const char *resource, const cha
     cleanup_free char *any = sub[0] ? xasprintf("*/%s", sub) : NULL;
     const json_t *v;
 
-    json_each(list, i, v) {
+    json_each(list, i, v)
+    {
         const char *w = json_string_value(v);
 
         if (streq(w, "*") || streq(w, whole) || (any && streq(w, any)))
@@ -91,7 +91,8 @@ static bool path_matches(const json_t *list, const char *path)
 {
     const json_t *v;
 
-    json_each(list, i, v) {
+    json_each(list, i, v)
+    {
         const char *w = strna(json_string_value(v));
         size_t n = strlen(w);
 
@@ -115,9 +116,7 @@ static bool rule_allows(const json_t *rule, const struct attributes *q)
     if (!json_array_size(names))
         return true;
     const json_t *v;
-    json_each(names, i, v)
-        if (q->name[0] && streq(json_string_value(v), q->name))
-            return true;
+    json_each(names, i, v) if (q->name[0] && streq(json_string_value(v), q->name)) return true;
     return false;
 }
 
@@ -130,8 +129,8 @@ static bool subject_is(const json_t *subject, const struct user *u, const char *
     if (streq(kind, "Group"))
         return user_in_group(u, name);
     if (streq(kind, "ServiceAccount")) {
-        cleanup_free char *full =
-            xasprintf("system:serviceaccount:%s:%s", json_text_or(subject, "namespace", binding_ns), name);
+        cleanup_free char *full = xasprintf("system:serviceaccount:%s:%s",
+                                            json_text_or(subject, "namespace", binding_ns), name);
 
         return streq(full, u->name);
     }
@@ -142,9 +141,8 @@ static bool bound(const json_t *binding, const struct user *u)
 {
     const json_t *v;
 
-    json_each(json_object_get(binding, "subjects"), i, v)
-        if (subject_is(v, u, meta_namespace(binding)))
-            return true;
+    json_each(json_object_get(binding, "subjects"), i,
+              v) if (subject_is(v, u, meta_namespace(binding))) return true;
     return false;
 }
 
@@ -152,9 +150,8 @@ static const json_t *find_role(struct authorizer *a, enum kind k, const char *ns
 {
     const json_t *v;
 
-    json_each(all(a, k), i, v)
-        if (streq(meta_name(v), name) && (k == CLUSTER_ROLES || streq(meta_namespace(v), ns)))
-            return v;
+    json_each(all(a, k), i, v) if (streq(meta_name(v), name) &&
+                                   (k == CLUSTER_ROLES || streq(meta_namespace(v), ns))) return v;
     return NULL;
 }
 
@@ -165,25 +162,27 @@ static bool rules_of(const json_t *role, rule_fn fn, void *arg)
 {
     const json_t *rule;
 
-    json_each(json_object_get(role, "rules"), i, rule)
-        if (fn(rule, arg))
-            return true;
+    json_each(json_object_get(role, "rules"), i, rule) if (fn(rule, arg)) return true;
     return false;
 }
 
-static bool each_rule(struct authorizer *a, const struct user *u, const char *ns, rule_fn fn, void *arg)
+static bool each_rule(struct authorizer *a, const struct user *u, const char *ns, rule_fn fn,
+                      void *arg)
 {
     const json_t *b;
 
-    json_each(all(a, CLUSTER_BINDINGS), i, b) {
+    json_each(all(a, CLUSTER_BINDINGS), i, b)
+    {
         const char *name = strna(json_text_at(b, "roleRef", "name", NULL));
 
         if (bound(b, u) && rules_of(find_role(a, CLUSTER_ROLES, "", name), fn, arg))
             return true;
     }
-    json_each(all(a, BINDINGS), k, b) {
+    json_each(all(a, BINDINGS), k, b)
+    {
         const char *name = strna(json_text_at(b, "roleRef", "name", NULL));
-        enum kind kind = streq(json_text_at(b, "roleRef", "kind", NULL), "ClusterRole") ? CLUSTER_ROLES : ROLES;
+        enum kind kind =
+            streq(json_text_at(b, "roleRef", "kind", NULL), "ClusterRole") ? CLUSTER_ROLES : ROLES;
 
         if (!ns[0] || !streq(meta_namespace(b), ns) || !bound(b, u))
             continue;
@@ -200,8 +199,8 @@ static bool allows(const json_t *rule, void *arg)
     return rule_allows(rule, arg);
 }
 
-/* What a node may not do although the role says so (upstream's NodeRestriction and node authorizer): touch other nodes, or
- * read secrets and config maps that no pod of its own names. */
+/* What a node may not do although the role says so (upstream's NodeRestriction and node
+ * authorizer): touch other nodes, or read secrets and config maps that no pod of its own names. */
 struct reference {
     const char *node, *kind, *name;
 };
@@ -213,14 +212,17 @@ static bool names_it(const json_t *v, const struct reference *f)
     size_t i;
 
     if (json_is_array(v)) {
-        json_array_foreach((json_t *)v, i, item) {
+        json_array_foreach((json_t *)v, i, item)
+        {
             if (names_it(item, f))
                 return true;
         }
         return false;
     }
-    json_object_foreach((json_t *)v, k, item) {
-        if (json_is_string(item) && streq(json_string_value(item), f->name) && (streq(k, "name") || streq(k, "secretName")))
+    json_object_foreach((json_t *)v, k, item)
+    {
+        if (json_is_string(item) && streq(json_string_value(item), f->name) &&
+            (streq(k, "name") || streq(k, "secretName")))
             return true;
         if (!json_is_string(item) && names_it(item, f))
             return true;
@@ -232,7 +234,8 @@ static int refers(json_t *pod, void *arg)
 {
     struct reference *f = arg;
 
-    return streq(json_text_at(pod, "spec", "nodeName", NULL), f->node) && names_it(json_object_get(pod, "spec"), f);
+    return streq(json_text_at(pod, "spec", "nodeName", NULL), f->node) &&
+           names_it(json_object_get(pod, "spec"), f);
 }
 
 static bool node_denied(struct authorizer *a, const struct attributes *q)
@@ -244,7 +247,8 @@ static bool node_denied(struct authorizer *a, const struct attributes *q)
         return false;
     if (streq(q->resource, "nodes") && write && q->name[0] && !streq(q->name, node))
         return true;
-    if (streq(q->resource, "leases") && streq(q->ns, "kube-node-lease") && write && q->name[0] && !streq(q->name, node))
+    if (streq(q->resource, "leases") && streq(q->ns, "kube-node-lease") && write && q->name[0] &&
+        !streq(q->name, node))
         return true;
     if (streq(q->resource, "secrets") || streq(q->resource, "configmaps")) {
         struct reference f = {node, q->resource, q->name};
@@ -286,14 +290,16 @@ char *forbidden_message(const struct attributes *q)
 
     buf_init(&b, 4096);
     if (q->path) {
-        (void)buf_printf(&b, "forbidden: User \"%s\" cannot %s path \"%s\"", q->user->name, q->verb, q->path);
+        (void)buf_printf(&b, "forbidden: User \"%s\" cannot %s path \"%s\"", q->user->name, q->verb,
+                         q->path);
         return buf_take(&b);
     }
     (void)buf_printf(&b, "%s%s%s", q->resource, q->group[0] ? "." : "", q->group);
     if (q->name[0])
         (void)buf_printf(&b, " \"%s\"", q->name);
-    (void)buf_printf(&b, " is forbidden: User \"%s\" cannot %s resource \"%s%s%s\" in API group \"%s\"", q->user->name,
-                     q->verb, q->resource, q->sub[0] ? "/" : "", q->sub, q->group);
+    (void)buf_printf(&b,
+                     " is forbidden: User \"%s\" cannot %s resource \"%s%s%s\" in API group \"%s\"",
+                     q->user->name, q->verb, q->resource, q->sub[0] ? "/" : "", q->sub, q->group);
     if (q->ns[0])
         (void)buf_printf(&b, " in the namespace \"%s\"", q->ns);
     else
@@ -310,12 +316,17 @@ static void actor_user(const struct admission_request *r, struct user *u)
         user_add_group(u, r->groups[i]);
 }
 
-bool admission_authorize(void *arg, const struct admission_request *r, const char *verb, const char *group,
-                         const char *resource, const char *name)
+bool admission_authorize(void *arg, const struct admission_request *r, const char *verb,
+                         const char *group, const char *resource, const char *name)
 {
     struct server *s = arg;
     struct user u = {0};
-    struct attributes q = {.user = &u, .verb = verb, .group = group, .resource = resource, .sub = "", .ns = strna(r->ns),
+    struct attributes q = {.user = &u,
+                           .verb = verb,
+                           .group = group,
+                           .resource = resource,
+                           .sub = "",
+                           .ns = strna(r->ns),
                            .name = strna(name)};
     bool ok;
 
@@ -325,7 +336,8 @@ bool admission_authorize(void *arg, const struct admission_request *r, const cha
     return ok;
 }
 
-bool admission_covers(void *arg, const struct admission_request *r, const json_t *rules, const char *ns)
+bool admission_covers(void *arg, const struct admission_request *r, const json_t *rules,
+                      const char *ns)
 {
     struct server *s = arg;
     struct user u = {0};
@@ -336,8 +348,7 @@ bool admission_covers(void *arg, const struct admission_request *r, const json_t
     actor_user(r, &u);
     if (!user_in_group(&u, "system:masters")) {
         have = authorizer_rules(s->authorizer, &u, strna(ns));
-        json_each(rules, i, rule)
-            ok = ok && rbac_rules_cover(have, rule);
+        json_each(rules, i, rule) ok = ok && rbac_rules_cover(have, rule);
     }
     auth_user_fini(&u);
     return ok;

@@ -65,7 +65,8 @@ enum accept_as api_request_accepts(const struct api_request *q)
 
         if (memmem(entry.p, entry.n, "as=Table", 8) && memmem(entry.p, entry.n, "json", 4))
             return ACCEPT_TABLE;
-        if (memmem(entry.p, entry.n, "as=PartialObjectMetadata", 24) && memmem(entry.p, entry.n, "json", 4))
+        if (memmem(entry.p, entry.n, "as=PartialObjectMetadata", 24) &&
+            memmem(entry.p, entry.n, "json", 4))
             return ACCEPT_METADATA;
         if (!memmem(entry.p, entry.n, "protobuf", 8))
             return ACCEPT_PLAIN;
@@ -75,19 +76,21 @@ enum accept_as api_request_accepts(const struct api_request *q)
 
 json_t *metadata_only(const json_t *object)
 {
-    return json_pack("{s:s, s:s, s:O*}", "kind", "PartialObjectMetadata", "apiVersion", "meta.k8s.io/v1", "metadata",
-                     json_object_get(object, "metadata"));
+    return json_pack("{s:s, s:s, s:O*}", "kind", "PartialObjectMetadata", "apiVersion",
+                     "meta.k8s.io/v1", "metadata", json_object_get(object, "metadata"));
 }
 
 json_t *table_new(const struct resource *r, bool with_columns, const char *resource_version)
 {
-    json_t *t = json_pack("{s:s, s:s, s:{s:s*}, s:[], s:[]}", "kind", "Table", "apiVersion", "meta.k8s.io/v1", "metadata",
-                          "resourceVersion", resource_version, "columnDefinitions", "rows");
+    json_t *t = json_pack("{s:s, s:s, s:{s:s*}, s:[], s:[]}", "kind", "Table", "apiVersion",
+                          "meta.k8s.io/v1", "metadata", "resourceVersion", resource_version,
+                          "columnDefinitions", "rows");
 
     for (const struct column *c = resource_columns(r); with_columns && c->name; c++)
         (void)json_array_append_new(json_object_get(t, "columnDefinitions"),
-                                    json_pack("{s:s, s:s, s:s, s:s, s:i}", "name", c->name, "type", c->type, "format",
-                                              c->format, "description", c->description, "priority", c->priority));
+                                    json_pack("{s:s, s:s, s:s, s:s, s:i}", "name", c->name, "type",
+                                              c->type, "format", c->format, "description",
+                                              c->description, "priority", c->priority));
     return t;
 }
 

@@ -11,12 +11,13 @@ struct api_request {
     struct server *s;
     struct http_exchange *x;
     struct user user;
-    const struct resource *r; /* NULL: not about a resource */
+    const struct resource *r;                       /* NULL: not about a resource */
     char *group, *version, *ns, *name, *sub, *rest; /* "" when absent; rest: path behind proxy/ */
-    const char *verb;         /* "get", "list", ...; static */
+    const char *verb;                               /* "get", "list", ...; static */
     bool aborted, dry_run;
 };
-/* Splits the path into group, version, namespace, resource, name, subresource. False: not an API path. */
+/* Splits the path into group, version, namespace, resource, name, subresource. False: not an API
+ * path. */
 bool api_request_parse(struct api_request *q);
 void api_request_free(struct api_request *q);
 /* Answers: each ends the exchange and frees the request. */
@@ -56,7 +57,8 @@ bool handle_openapi(struct api_request *q);
 
 /* label and field selectors of a list or watch */
 struct selector;
-int selector_parse(struct str labels, struct str fields, struct selector **ret, struct api_status *st);
+int selector_parse(struct str labels, struct str fields, struct selector **ret,
+                   struct api_status *st);
 bool selector_match(const struct selector *sel, const json_t *object); /* NULL matches all */
 bool selector_empty(const struct selector *sel);
 void selector_free(struct selector *sel);

@@ -26,7 +26,8 @@ static const struct sub_row subs[] = {
     {SUB_PROXY, "proxy", NULL, {"create", "delete", "get", "patch", "update"}, NULL, NULL},
     {SUB_FINALIZE, "finalize", NULL, {"update"}, NULL, NULL},
 };
-static const char *const stored_verbs[] = {"create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"};
+static const char *const stored_verbs[] = {"create", "delete", "deletecollection", "get",
+                                           "list",   "patch",  "update",           "watch"};
 
 static json_t *verbs_of(const struct resource *r)
 {
@@ -55,7 +56,8 @@ static size_t served_versions(struct served *out, size_t max)
     size_t n = 0;
 
     for (size_t i = 0; i < resources_n; i++) {
-        struct served both[2] = {{str_of(resources[i].group), str_of(resources[i].version)}, {STR_NULL, STR_NULL}};
+        struct served both[2] = {{str_of(resources[i].group), str_of(resources[i].version)},
+                                 {STR_NULL, STR_NULL}};
 
         if (resources[i].also) {
             both[1].version = str_of(resources[i].also);
@@ -65,7 +67,8 @@ static size_t served_versions(struct served *out, size_t max)
             bool known = false;
 
             for (size_t m = 0; m < n; m++)
-                known |= str_eq(out[m].group, both[k].group) && str_eq(out[m].version, both[k].version);
+                known |=
+                    str_eq(out[m].group, both[k].group) && str_eq(out[m].version, both[k].version);
             if (!known && n < max)
                 out[n++] = both[k];
         }
@@ -75,7 +78,8 @@ static size_t served_versions(struct served *out, size_t max)
 
 static char *api_version_of(const struct served *v)
 {
-    return v->group.n ? xasprintf("%.*s/%.*s", STR_FMT(v->group), STR_FMT(v->version)) : str_dup(v->version);
+    return v->group.n ? xasprintf("%.*s/%.*s", STR_FMT(v->group), STR_FMT(v->version))
+                      : str_dup(v->version);
 }
 
 static void add_subs(json_t *list, const struct resource *r)
@@ -86,8 +90,9 @@ static void add_subs(json_t *list, const struct resource *r)
 
         if (!(r->subs & s->flag))
             continue;
-        o = json_pack("{s:s++, s:s, s:b, s:s, s:o}", "name", r->plural, "/", s->name, "singularName", "", "namespaced",
-                      r->namespaced, "kind", s->kind ? s->kind : r->kind, "verbs", texts(s->verbs, 5));
+        o = json_pack("{s:s++, s:s, s:b, s:s, s:o}", "name", r->plural, "/", s->name,
+                      "singularName", "", "namespaced", r->namespaced, "kind",
+                      s->kind ? s->kind : r->kind, "verbs", texts(s->verbs, 5));
         if (s->group) {
             json_set_text(o, "group", s->group);
             json_set_text(o, "version", s->version);
@@ -112,9 +117,10 @@ static json_t *resource_list(const struct served *v)
 
         if (!resource_serves(r, v->group, v->version))
             continue;
-        o = json_pack("{s:s, s:s, s:b, s:s, s:o}", "name", r->plural, "singularName", r->singular, "namespaced",
-                      r->namespaced, "kind", r->kind, "verbs", verbs_of(r));
-        if (!is_stored(r, v)) { /* short names mean the resource where it is stored, or clients would list it twice */
+        o = json_pack("{s:s, s:s, s:b, s:s, s:o}", "name", r->plural, "singularName", r->singular,
+                      "namespaced", r->namespaced, "kind", r->kind, "verbs", verbs_of(r));
+        if (!is_stored(r, v)) { /* short names mean the resource where it is stored, or clients
+                                   would list it twice */
             (void)json_array_append_new(list, o);
             continue;
         }
@@ -124,7 +130,8 @@ static json_t *resource_list(const struct served *v)
         (void)json_array_append_new(list, o);
         add_subs(list, r);
     }
-    return json_pack("{s:s, s:s, s:s, s:o}", "kind", "APIResourceList", "apiVersion", "v1", "groupVersion", gv, "resources", list);
+    return json_pack("{s:s, s:s, s:s, s:o}", "kind", "APIResourceList", "apiVersion", "v1",
+                     "groupVersion", gv, "resources", list);
 }
 
 static json_t *group_object(struct str group, const struct served *all, size_t n)
@@ -135,11 +142,12 @@ static json_t *group_object(struct str group, const struct served *all, size_t n
         cleanup_free char *gv = api_version_of(&all[i]);
 
         if (str_eq(all[i].group, group))
-            (void)json_array_append_new(versions, json_pack("{s:s, s:s%}", "groupVersion", gv, "version", all[i].version.p,
-                                                            all[i].version.n));
+            (void)json_array_append_new(versions,
+                                        json_pack("{s:s, s:s%}", "groupVersion", gv, "version",
+                                                  all[i].version.p, all[i].version.n));
     }
-    o = json_pack("{s:s%, s:o, s:O}", "name", group.p, group.n, "versions", versions, "preferredVersion",
-                  json_array_get(versions, 0));
+    o = json_pack("{s:s%, s:o, s:O}", "name", group.p, group.n, "versions", versions,
+                  "preferredVersion", json_array_get(versions, 0));
     return o;
 }
 
@@ -155,7 +163,8 @@ static json_t *group_list(const struct served *all, size_t n)
         if (first)
             (void)json_array_append_new(groups, group_object(all[i].group, all, n));
     }
-    return json_pack("{s:s, s:s, s:o}", "kind", "APIGroupList", "apiVersion", "v1", "groups", groups);
+    return json_pack("{s:s, s:s, s:o}", "kind", "APIGroupList", "apiVersion", "v1", "groups",
+                     groups);
 }
 
 /* aggregated discovery, v2 */
@@ -170,8 +179,9 @@ static json_t *aggregated_resource(const struct resource *r, const struct served
     cleanup_free char *group = str_dup(v->group), *version = str_dup(v->version);
     json_t *list = json_array();
     json_t *o = json_pack("{s:s, s:o, s:s, s:s, s:o}", "resource", r->plural, "responseKind",
-                          kind_of(group, version, r->kind), "scope", r->namespaced ? "Namespaced" : "Cluster",
-                          "singularResource", r->singular, "verbs", verbs_of(r));
+                          kind_of(group, version, r->kind), "scope",
+                          r->namespaced ? "Namespaced" : "Cluster", "singularResource", r->singular,
+                          "verbs", verbs_of(r));
 
     if (is_stored(r, v))
         (void)json_object_set_new(o, "shortNames", texts(r->short_names, 3));
@@ -181,7 +191,8 @@ static json_t *aggregated_resource(const struct resource *r, const struct served
         if (r->subs & subs[i].flag)
             (void)json_array_append_new(
                 list, json_pack("{s:s, s:o, s:o}", "subresource", subs[i].name, "responseKind",
-                                kind_of(subs[i].group ? subs[i].group : group, subs[i].version ? subs[i].version : version,
+                                kind_of(subs[i].group ? subs[i].group : group,
+                                        subs[i].version ? subs[i].version : version,
                                         subs[i].kind ? subs[i].kind : r->kind),
                                 "verbs", texts(subs[i].verbs, 5)));
     if (json_array_size(list))
@@ -211,16 +222,18 @@ static json_t *aggregated(bool core, const struct served *all, size_t n)
             for (size_t m = 0; m < resources_n; m++)
                 if (resource_serves(&resources[m], all[k].group, all[k].version))
                     (void)json_array_append_new(rs, aggregated_resource(&resources[m], &all[k]));
-            (void)json_array_append_new(versions, json_pack("{s:s%, s:o, s:s}", "version", all[k].version.p, all[k].version.n,
-                                                            "resources", rs, "freshness", "Current"));
+            (void)json_array_append_new(
+                versions, json_pack("{s:s%, s:o, s:s}", "version", all[k].version.p,
+                                    all[k].version.n, "resources", rs, "freshness", "Current"));
         }
         if (first)
-            (void)json_array_append_new(items, json_pack("{s:{s:s%, s:n}, s:O}", "metadata", "name", all[i].group.p,
-                                                         all[i].group.n, "creationTimestamp", "versions", versions));
+            (void)json_array_append_new(
+                items, json_pack("{s:{s:s%, s:n}, s:O}", "metadata", "name", all[i].group.p,
+                                 all[i].group.n, "creationTimestamp", "versions", versions));
         json_decref(versions);
     }
-    return json_pack("{s:s, s:s, s:{}, s:o}", "kind", "APIGroupDiscoveryList", "apiVersion", "apidiscovery.k8s.io/v2",
-                     "metadata", "items", items);
+    return json_pack("{s:s, s:s, s:{}, s:o}", "kind", "APIGroupDiscoveryList", "apiVersion",
+                     "apidiscovery.k8s.io/v2", "metadata", "items", items);
 }
 
 static void answer_aggregated(struct api_request *q, bool core, const struct served *all, size_t n)
@@ -231,17 +244,20 @@ static void answer_aggregated(struct api_request *q, bool core, const struct ser
     buf_init(&b, 4 << 20);
     (void)json_write(o, &b);
     json_decref(o);
-    http_respond(q->x, 200, "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList", buf_str(&b));
+    http_respond(q->x, 200, "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
+                 buf_str(&b));
     buf_fini(&b);
     api_request_free(q);
 }
 
 static json_t *api_versions(const struct api_request *q)
 {
-    cleanup_free char *address = xasprintf("%s:%u", q->s->settings.advertise_address, q->s->settings.port);
+    cleanup_free char *address =
+        xasprintf("%s:%u", q->s->settings.advertise_address, q->s->settings.port);
 
-    return json_pack("{s:s, s:[s], s:[{s:s, s:s}]}", "kind", "APIVersions", "versions", "v1", "serverAddressByClientCIDRs",
-                     "clientCIDR", "0.0.0.0/0", "serverAddress", address);
+    return json_pack("{s:s, s:[s], s:[{s:s, s:s}]}", "kind", "APIVersions", "versions", "v1",
+                     "serverAddressByClientCIDRs", "clientCIDR", "0.0.0.0/0", "serverAddress",
+                     address);
 }
 
 bool handle_discovery(struct api_request *q)
@@ -250,7 +266,8 @@ bool handle_discovery(struct api_request *q)
     size_t n_all = served_versions(all, ARRAY_LEN(all)), n;
     const struct str *seg = http_segments(q->x, &n);
     struct str accept = http_header(q->x, "Accept");
-    bool want_aggregated = accept.n && memmem(accept.p, accept.n, "v=v2;as=APIGroupDiscoveryList", 29);
+    bool want_aggregated =
+        accept.n && memmem(accept.p, accept.n, "v=v2;as=APIGroupDiscoveryList", 29);
     bool core = n > 0 && str_eq_z(seg[0], "api");
 
     if (n == 0 || (!core && !str_eq_z(seg[0], "apis")) || !http_method_is(q->x, "GET"))
@@ -288,10 +305,10 @@ static json_t *version_object(void)
     struct utsname u;
 
     (void)uname(&u);
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "major", "1", "minor", "36", "gitVersion",
-                     "v1.36.0+skiff-" SKIFF_VERSION, "gitCommit", "", "gitTreeState", "", "buildDate", "1970-01-01T00:00:00Z",
-                     "goVersion", "none", "compiler", "cc", "platform",
-                     streq(u.machine, "aarch64") ? "linux/arm64" : "linux/amd64");
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "major", "1", "minor", "36",
+                     "gitVersion", "v1.36.0+skiff-" SKIFF_VERSION, "gitCommit", "", "gitTreeState",
+                     "", "buildDate", "1970-01-01T00:00:00Z", "goVersion", "none", "compiler", "cc",
+                     "platform", streq(u.machine, "aarch64") ? "linux/arm64" : "linux/amd64");
 }
 
 static void answer_metrics(struct api_request *q)
@@ -299,10 +316,11 @@ static void answer_metrics(struct api_request *q)
     struct buf b;
 
     buf_init(&b, 64 * 1024);
-    (void)buf_printf(&b,
-                     "# TYPE apiserver_storage_revision gauge\napiserver_storage_revision %llu\n"
-                     "# TYPE apiserver_current_connections gauge\napiserver_current_connections %zu\n",
-                     (unsigned long long)store_revision(q->s->store), http_server_connections(q->s->http));
+    (void)buf_printf(
+        &b,
+        "# TYPE apiserver_storage_revision gauge\napiserver_storage_revision %llu\n"
+        "# TYPE apiserver_current_connections gauge\napiserver_current_connections %zu\n",
+        (unsigned long long)store_revision(q->s->store), http_server_connections(q->s->http));
     http_respond(q->x, 200, "text/plain; version=0.0.4", buf_str(&b));
     buf_fini(&b);
     api_request_free(q);
@@ -310,11 +328,14 @@ static void answer_metrics(struct api_request *q)
 
 static void answer_key_set(struct api_request *q)
 {
-    cleanup_free char *uri = xasprintf("https://%s:%u/openid/v1/jwks", q->s->settings.advertise_address, q->s->settings.port);
+    cleanup_free char *uri = xasprintf("https://%s:%u/openid/v1/jwks",
+                                       q->s->settings.advertise_address, q->s->settings.port);
 
-    answer_object(q, 200, json_pack("{s:s, s:s, s:[s], s:[s], s:[s]}", "issuer", tokens_issuer(q->s->tokens), "jwks_uri", uri,
-                                    "response_types_supported", "id_token", "subject_types_supported", "public",
-                                    "id_token_signing_alg_values_supported", "ES256"));
+    answer_object(q, 200,
+                  json_pack("{s:s, s:s, s:[s], s:[s], s:[s]}", "issuer",
+                            tokens_issuer(q->s->tokens), "jwks_uri", uri,
+                            "response_types_supported", "id_token", "subject_types_supported",
+                            "public", "id_token_signing_alg_values_supported", "ES256"));
 }
 
 bool handle_meta(struct api_request *q)
@@ -323,9 +344,13 @@ bool handle_meta(struct api_request *q)
 
     if (str_eq_z(path, "/version") || str_eq_z(path, "/version/")) {
         answer_object(q, 200, version_object());
-    } else if (str_starts(path, STR("/healthz")) || str_starts(path, STR("/livez")) || str_starts(path, STR("/readyz"))) {
+    } else if (str_starts(path, STR("/healthz")) || str_starts(path, STR("/livez")) ||
+               str_starts(path, STR("/readyz"))) {
         if (q->s->ready || str_starts(path, STR("/livez")))
-            answer_text(q, 200, http_query_get(q->x, "verbose").p ? "[+]ping ok\n[+]store ok\nreadyz check passed\n" : "ok");
+            answer_text(q, 200,
+                        http_query_get(q->x, "verbose").p
+                            ? "[+]ping ok\n[+]store ok\nreadyz check passed\n"
+                            : "ok");
         else
             answer_text(q, 500, "[-]bootstrap objects are not written yet\n");
     } else if (str_eq_z(path, "/metrics")) {

@@ -1,6 +1,7 @@
 /*
- * What only a node can answer: logs, exec, attach, port-forward and nodes/proxy are passed on to the kubelet's own API with
- * the server's client certificate. Upgraded connections are joined byte for byte.
+ * What only a node can answer: logs, exec, attach, port-forward and nodes/proxy are passed on to
+ * the kubelet's own API with the server's client certificate. Upgraded connections are joined byte
+ * for byte.
  */
 #include "base/cleanup.h"
 #include "base/mem.h"
@@ -94,7 +95,8 @@ static void on_done(struct http_call *c, const struct http_result *r, void *arg)
             http_end(q->x);
         api_request_free(q);
     } else {
-        (void)status_set(&st, 502, "InternalError", "error dialing backend: %s", error_message(r->error));
+        (void)status_set(&st, 502, "InternalError", "error dialing backend: %s",
+                         error_message(r->error));
         answer_status(q, &st);
     }
     pass_end(p);
@@ -102,9 +104,11 @@ static void on_done(struct http_call *c, const struct http_result *r, void *arg)
 
 static const struct stream_events no_events;
 
-static void on_upgrade(struct http_call *c, struct stream *s, const struct http_response *r, void *arg)
+static void on_upgrade(struct http_call *c, struct stream *s, const struct http_response *r,
+                       void *arg)
 {
-    static const char *const copied[] = {"X-Stream-Protocol-Version", "Sec-WebSocket-Accept", "Sec-WebSocket-Protocol"};
+    static const char *const copied[] = {"X-Stream-Protocol-Version", "Sec-WebSocket-Accept",
+                                         "Sec-WebSocket-Protocol"};
     struct pass *p = arg;
     struct api_request *q = p->q;
 
@@ -126,8 +130,8 @@ static void on_upgrade(struct http_call *c, struct stream *s, const struct http_
 static size_t forward_headers(const struct api_request *q, bool upgrade, struct http_header *out)
 {
     static const char *const plain[] = {"Accept"};
-    static const char *const upgraded[] = {"X-Stream-Protocol-Version", "Sec-WebSocket-Key", "Sec-WebSocket-Version",
-                                           "Sec-WebSocket-Protocol"};
+    static const char *const upgraded[] = {"X-Stream-Protocol-Version", "Sec-WebSocket-Key",
+                                           "Sec-WebSocket-Version", "Sec-WebSocket-Protocol"};
     const char *const *names = upgrade ? upgraded : plain;
     size_t n_names = upgrade ? ARRAY_LEN(upgraded) : ARRAY_LEN(plain), n = 0;
     struct http_headers h = http_request_headers(q->x);
@@ -149,36 +153,49 @@ static int kubelet_url(struct server *s, const char *node, char **ret, struct ap
 
     if (!o)
         return status_set(st, 404, "NotFound", "nodes \"%s\" not found", node);
-    json_each(json_at(o, "status", "addresses", NULL), i, a)
-        if (!host || streq(json_text_or(a, "type", ""), "InternalIP"))
-            host = json_text_or(a, "address", NULL);
+    json_each(json_at(o, "status", "addresses", NULL), i,
+              a) if (!host || streq(json_text_or(a, "type", ""), "InternalIP")) host =
+        json_text_or(a, "address", NULL);
     if (!host)
-        return status_set(st, 500, "InternalError", "node \"%s\" has announced no address yet", node);
-    port = json_int_or(json_at(o, "status", "daemonEndpoints", "kubeletEndpoint", NULL), "Port", 10250);
+        return status_set(st, 500, "InternalError", "node \"%s\" has announced no address yet",
+                          node);
+    port = json_int_or(json_at(o, "status", "daemonEndpoints", "kubeletEndpoint", NULL), "Port",
+                       10250);
     *ret = xasprintf(strchr(host, ':') ? "https://[%s]:%d" : "https://%s:%d", host, (int)port);
     return 0;
 }
 
 static void start(struct api_request *q, const char *base_url, const char *path, struct str body)
 {
-    struct http_client_config cfg = {.base_url = base_url, .tls = q->s->kubelet_tls, .connect_timeout_ms = CONNECT_MS};
+    struct http_client_config cfg = {
+        .base_url = base_url, .tls = q->s->kubelet_tls, .connect_timeout_ms = CONNECT_MS};
     struct http_header headers[HEADERS_MAX];
-    cleanup_free char *method = str_dup(http_method(q->x)), *type = str_dup(http_header(q->x, "Content-Type"));
-    struct http_call_spec spec = {.path = path, .headers = headers, .timeout_ms = -1, .on_response = on_response,
-                                  .on_data = on_data, .on_done = on_done, .on_upgrade = on_upgrade, .body = body};
+    cleanup_free char *method = str_dup(http_method(q->x)),
+                      *type = str_dup(http_header(q->x, "Content-Type"));
+    struct http_call_spec spec = {.path = path,
+                                  .headers = headers,
+                                  .timeout_ms = -1,
+                                  .on_response = on_response,
+                                  .on_data = on_data,
+                                  .on_done = on_done,
+                                  .on_upgrade = on_upgrade,
+                                  .body = body};
     struct pass *p = xcalloc(1, sizeof *p);
     struct api_status st = {0};
     struct error *err = NULL;
 
     p->q = q;
     p->s = q->s;
-    p->protocol = http_wants_upgrade(q->x, "SPDY/3.1") ? "SPDY/3.1" : http_wants_upgrade(q->x, "websocket") ? "websocket" : NULL;
+    p->protocol = http_wants_upgrade(q->x, "SPDY/3.1")    ? "SPDY/3.1"
+                  : http_wants_upgrade(q->x, "websocket") ? "websocket"
+                                                          : NULL;
     spec.method = method;
     spec.content_type = type[0] ? type : NULL;
     spec.upgrade = p->protocol;
     spec.headers_n = forward_headers(q, p->protocol != NULL, headers);
     spec.arg = p;
-    if (http_client_new(q->s->loop, &cfg, &p->client, &err) == 0 && http_call_start(p->client, &spec, &p->call, &err) == 0) {
+    if (http_client_new(q->s->loop, &cfg, &p->client, &err) == 0 &&
+        http_call_start(p->client, &spec, &p->call, &err) == 0) {
         http_on_abort(q->x, on_gone, p);
         return;
     }
@@ -190,7 +207,8 @@ static void start(struct api_request *q, const char *base_url, const char *path,
 }
 
 /* Container named in the query, or the only or default one. */
-static int pick_container(struct api_request *q, const json_t *pod, char **ret, struct api_status *st)
+static int pick_container(struct api_request *q, const json_t *pod, char **ret,
+                          struct api_status *st)
 {
     struct str asked = http_query_get(q->x, "container");
     json_t *list = json_at(pod, "spec", "containers", NULL);
@@ -205,7 +223,8 @@ static int pick_container(struct api_request *q, const json_t *pod, char **ret, 
         asked = str_of(json_text_or(json_array_get(list, 0), "name", ""));
     buf_init(&names, 8192);
     for (size_t k = 0; k < ARRAY_LEN(lists); k++) {
-        json_each(json_at(pod, "spec", lists[k], NULL), i, c) {
+        json_each(json_at(pod, "spec", lists[k], NULL), i, c)
+        {
             const char *name = json_text_or(c, "name", "");
 
             if (asked.n && str_eq_z(asked, name)) {
@@ -219,7 +238,8 @@ static int pick_container(struct api_request *q, const json_t *pod, char **ret, 
     if (asked.n)
         (void)status_bad(st, "container %.*s is not valid for pod %s", STR_FMT(asked), q->name);
     else
-        (void)status_bad(st, "a container name must be specified for pod %s, choose one of: [%s]", q->name, names.p);
+        (void)status_bad(st, "a container name must be specified for pod %s, choose one of: [%s]",
+                         q->name, names.p);
     buf_fini(&names);
     return -1;
 }
@@ -227,7 +247,8 @@ static int pick_container(struct api_request *q, const json_t *pod, char **ret, 
 /* Query words of the API and of the kubelet differ for the streams. */
 static void stream_query(struct api_request *q, struct buf *path)
 {
-    static const char *const words[][2] = {{"stdin", "input"}, {"stdout", "output"}, {"stderr", "error"}, {"tty", "tty"}};
+    static const char *const words[][2] = {
+        {"stdin", "input"}, {"stdout", "output"}, {"stderr", "error"}, {"tty", "tty"}};
     struct str command;
 
     (void)buf_add_char(path, '?');
@@ -241,7 +262,8 @@ static void stream_query(struct api_request *q, struct buf *path)
             (void)buf_printf(path, "%s=1&", words[i][1]);
 }
 
-static int pod_path(struct api_request *q, const json_t *pod, struct buf *path, struct api_status *st)
+static int pod_path(struct api_request *q, const json_t *pod, struct buf *path,
+                    struct api_status *st)
 {
     cleanup_free char *container = NULL;
 
@@ -254,7 +276,8 @@ static int pod_path(struct api_request *q, const json_t *pod, struct buf *path, 
     if (pick_container(q, pod, &container, st) < 0)
         return -1;
     if (streq(q->sub, "log")) {
-        (void)buf_printf(path, "/containerLogs/%s/%s/%s?%.*s", q->ns, q->name, container, STR_FMT(http_query(q->x)));
+        (void)buf_printf(path, "/containerLogs/%s/%s/%s?%.*s", q->ns, q->name, container,
+                         STR_FMT(http_query(q->x)));
         return 0;
     }
     (void)buf_printf(path, "/%s/%s/%s/%s", q->sub, q->ns, q->name, container);
@@ -292,7 +315,8 @@ static void on_proxy_body(struct http_exchange *x, struct str body, void *arg)
     struct api_status st = {0};
 
     (void)x;
-    path = http_query(q->x).n ? xasprintf("%s?%.*s", q->rest, STR_FMT(http_query(q->x))) : xstrdup(q->rest);
+    path = http_query(q->x).n ? xasprintf("%s?%.*s", q->rest, STR_FMT(http_query(q->x)))
+                              : xstrdup(q->rest);
     if (kubelet_url(q->s, q->name, &url, &st) < 0)
         answer_status(q, &st);
     else

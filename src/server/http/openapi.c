@@ -1,6 +1,7 @@
 /*
- * OpenAPI for kubectl create, apply and explain. The v3 documents are made from the message descriptors of the wire schema,
- * so that they cannot disagree with what is decoded; v2 is the empty document that old clients accept.
+ * OpenAPI for kubectl create, apply and explain. The v3 documents are made from the message
+ * descriptors of the wire schema, so that they cannot disagree with what is decoded; v2 is the
+ * empty document that old clients accept.
  */
 #include "base/cleanup.h"
 #include "base/map.h"
@@ -21,8 +22,8 @@ static bool is_map(const ProtobufCFieldDescriptor *f)
 {
     const ProtobufCMessageDescriptor *d = f->descriptor;
 
-    return f->type == PROTOBUF_C_TYPE_MESSAGE && f->label == PROTOBUF_C_LABEL_REPEATED && d->n_fields == 2 &&
-           streq(d->fields[0].name, "key") && streq(d->fields[1].name, "value");
+    return f->type == PROTOBUF_C_TYPE_MESSAGE && f->label == PROTOBUF_C_LABEL_REPEATED &&
+           d->n_fields == 2 && streq(d->fields[0].name, "key") && streq(d->fields[1].name, "value");
 }
 
 static void collect(json_t *schemas, const ProtobufCMessageDescriptor *d, unsigned depth);
@@ -37,7 +38,8 @@ static json_t *value_schema(json_t *schemas, const ProtobufCFieldDescriptor *f, 
         return json_pack("{s:s}", "type", "boolean");
     case PROTOBUF_C_TYPE_INT32:
     case PROTOBUF_C_TYPE_INT64:
-        return json_pack("{s:s, s:s}", "type", "integer", "format", f->type == PROTOBUF_C_TYPE_INT32 ? "int32" : "int64");
+        return json_pack("{s:s, s:s}", "type", "integer", "format",
+                         f->type == PROTOBUF_C_TYPE_INT32 ? "int32" : "int64");
     case PROTOBUF_C_TYPE_BYTES:
         return json_pack("{s:s, s:s}", "type", "string", "format", "byte");
     case PROTOBUF_C_TYPE_MESSAGE:
@@ -50,7 +52,8 @@ static json_t *value_schema(json_t *schemas, const ProtobufCFieldDescriptor *f, 
     if (named(d, "Quantity"))
         return json_pack("{s:[{s:s},{s:s}]}", "oneOf", "type", "string", "type", "number");
     if (named(d, "IntOrString"))
-        return json_pack("{s:s, s:[{s:s},{s:s}]}", "format", "int-or-string", "oneOf", "type", "integer", "type", "string");
+        return json_pack("{s:s, s:[{s:s},{s:s}]}", "format", "int-or-string", "oneOf", "type",
+                         "integer", "type", "string");
     if (named(d, "FieldsV1") || named(d, "RawExtension") || depth > DEPTH_MAX)
         return json_pack("{s:s}", "type", "object");
     collect(schemas, d, depth + 1);
@@ -63,7 +66,8 @@ static json_t *field_schema(json_t *schemas, const ProtobufCFieldDescriptor *f, 
     const ProtobufCMessageDescriptor *d = f->descriptor;
 
     if (is_map(f))
-        return json_pack("{s:s, s:o}", "type", "object", "additionalProperties", value_schema(schemas, &d->fields[1], depth));
+        return json_pack("{s:s, s:o}", "type", "object", "additionalProperties",
+                         value_schema(schemas, &d->fields[1], depth));
     if (f->label == PROTOBUF_C_LABEL_REPEATED)
         return json_pack("{s:s, s:o}", "type", "array", "items", value_schema(schemas, f, depth));
     return value_schema(schemas, f, depth);
@@ -77,36 +81,48 @@ static void collect(json_t *schemas, const ProtobufCMessageDescriptor *d, unsign
     if (json_object_get(schemas, name))
         return;
     properties = json_object();
-    (void)json_object_set_new(schemas, name, json_pack("{s:s, s:o}", "type", "object", "properties", properties));
+    (void)json_object_set_new(schemas, name,
+                              json_pack("{s:s, s:o}", "type", "object", "properties", properties));
     for (unsigned i = 0; i < d->n_fields; i++)
-        (void)json_object_set_new(properties, d->fields[i].name, field_schema(schemas, &d->fields[i], depth));
+        (void)json_object_set_new(properties, d->fields[i].name,
+                                  field_schema(schemas, &d->fields[i], depth));
 }
 
-/* kubectl looks for the fieldValidation parameter of the patch operation to learn that the server checks fields. */
-static json_t *operation(const struct resource *r, const char *group, const char *version, const char *action, bool writes)
+/* kubectl looks for the fieldValidation parameter of the patch operation to learn that the server
+ * checks fields. */
+static json_t *operation(const struct resource *r, const char *group, const char *version,
+                         const char *action, bool writes)
 {
-    json_t *parameters = writes ? json_pack("[{s:s, s:s, s:{s:s}}, {s:s, s:s, s:{s:s}}]", "name", "fieldValidation", "in",
-                                            "query", "schema", "type", "string", "name", "dryRun", "in", "query", "schema",
-                                            "type", "string")
-                                : json_array();
+    json_t *parameters =
+        writes ? json_pack("[{s:s, s:s, s:{s:s}}, {s:s, s:s, s:{s:s}}]", "name", "fieldValidation",
+                           "in", "query", "schema", "type", "string", "name", "dryRun", "in",
+                           "query", "schema", "type", "string")
+               : json_array();
 
-    return json_pack("{s:o, s:s, s:{s:s, s:s, s:s}, s:{s:{s:s}}}", "parameters", parameters, "x-kubernetes-action", action,
-                     "x-kubernetes-group-version-kind", "group", group, "version", version, "kind", r->kind, "responses",
-                     "200", "description", "OK");
+    return json_pack("{s:o, s:s, s:{s:s, s:s, s:s}, s:{s:{s:s}}}", "parameters", parameters,
+                     "x-kubernetes-action", action, "x-kubernetes-group-version-kind", "group",
+                     group, "version", version, "kind", r->kind, "responses", "200", "description",
+                     "OK");
 }
 
-static void add_resource(json_t *paths, json_t *schemas, const struct resource *r, const char *group, const char *version)
+static void add_resource(json_t *paths, json_t *schemas, const struct resource *r,
+                         const char *group, const char *version)
 {
-    cleanup_free char *root = group[0] ? xasprintf("/apis/%s/%s", group, version) : xasprintf("/api/%s", version);
-    cleanup_free char *list = xasprintf("%s%s/%s", root, r->namespaced ? "/namespaces/{namespace}" : "", r->plural);
+    cleanup_free char *root =
+        group[0] ? xasprintf("/apis/%s/%s", group, version) : xasprintf("/api/%s", version);
+    cleanup_free char *list =
+        xasprintf("%s%s/%s", root, r->namespaced ? "/namespaces/{namespace}" : "", r->plural);
     cleanup_free char *one = xasprintf("%s/{name}", list), *name = NULL;
     json_t *schema;
 
-    (void)json_object_set_new(paths, list, json_pack("{s:o, s:o}", "get", operation(r, group, version, "list", false), "post",
-                                                     operation(r, group, version, "post", true)));
+    (void)json_object_set_new(paths, list,
+                              json_pack("{s:o, s:o}", "get",
+                                        operation(r, group, version, "list", false), "post",
+                                        operation(r, group, version, "post", true)));
     if (!r->virtual_)
         (void)json_object_set_new(paths, one,
-                                  json_pack("{s:o, s:o, s:o, s:o}", "get", operation(r, group, version, "get", false), "put",
+                                  json_pack("{s:o, s:o, s:o, s:o}", "get",
+                                            operation(r, group, version, "get", false), "put",
                                             operation(r, group, version, "put", true), "patch",
                                             operation(r, group, version, "patch", true), "delete",
                                             operation(r, group, version, "delete", false)));
@@ -121,10 +137,13 @@ static void add_resource(json_t *paths, json_t *schemas, const struct resource *
     schema = json_object_get(schemas, name);
     if (!json_object_get(schema, "properties"))
         (void)json_object_set_new(schema, "x-kubernetes-preserve-unknown-fields", json_true());
-    (void)json_object_set_new(json_object_need(schema, "properties"), "apiVersion", json_pack("{s:s}", "type", "string"));
-    (void)json_object_set_new(json_object_need(schema, "properties"), "kind", json_pack("{s:s}", "type", "string"));
-    (void)json_array_append_new(json_array_need(schema, "x-kubernetes-group-version-kind"),
-                                json_pack("{s:s, s:s, s:s}", "group", group, "version", version, "kind", r->kind));
+    (void)json_object_set_new(json_object_need(schema, "properties"), "apiVersion",
+                              json_pack("{s:s}", "type", "string"));
+    (void)json_object_set_new(json_object_need(schema, "properties"), "kind",
+                              json_pack("{s:s}", "type", "string"));
+    (void)json_array_append_new(
+        json_array_need(schema, "x-kubernetes-group-version-kind"),
+        json_pack("{s:s, s:s, s:s}", "group", group, "version", version, "kind", r->kind));
 }
 
 static json_t *document(struct str group, struct str version)
@@ -135,8 +154,9 @@ static json_t *document(struct str group, struct str version)
     for (size_t i = 0; i < resources_n; i++)
         if (resource_serves(&resources[i], group, version))
             add_resource(paths, schemas, &resources[i], g, v);
-    return json_pack("{s:s, s:{s:s, s:s}, s:o, s:{s:o}}", "openapi", "3.0.0", "info", "title", "Kubernetes", "version",
-                     "v1.36.0", "paths", paths, "components", "schemas", schemas);
+    return json_pack("{s:s, s:{s:s, s:s}, s:o, s:{s:o}}", "openapi", "3.0.0", "info", "title",
+                     "Kubernetes", "version", "v1.36.0", "paths", paths, "components", "schemas",
+                     schemas);
 }
 
 static void index_entry(json_t *paths, struct str group, struct str version)
@@ -163,10 +183,13 @@ static json_t *index_document(void)
     return json_pack("{s:o}", "paths", paths);
 }
 
-/* openapi.v2.Document{swagger: "2.0", info: {title, version}, paths: {}} in protobuf's wire form, for clients that take no JSON. */
+/* openapi.v2.Document{swagger: "2.0", info: {title, version}, paths: {}} in protobuf's wire form,
+ * for clients that take no JSON. */
 static void answer_v2(struct api_request *q)
 {
-    static const char empty[] = "\x0a\x03" "2.0" "\x12\x15\x0a\x0aKubernetes\x12\x07v1.36.0\x42\x00";
+    static const char empty[] = "\x0a\x03"
+                                "2.0"
+                                "\x12\x15\x0a\x0aKubernetes\x12\x07v1.36.0\x42\x00";
     struct str accept = http_header(q->x, "Accept");
 
     if (memmem(accept.p ? accept.p : "", accept.n, "protobuf", 8)) {
@@ -175,8 +198,9 @@ static void answer_v2(struct api_request *q)
         api_request_free(q);
         return;
     }
-    answer_object(q, 200, json_pack("{s:s, s:{s:s, s:s}, s:{}, s:{}}", "swagger", "2.0", "info", "title", "Kubernetes",
-                                    "version", "v1.36.0", "paths", "definitions"));
+    answer_object(q, 200,
+                  json_pack("{s:s, s:{s:s, s:s}, s:{}, s:{}}", "swagger", "2.0", "info", "title",
+                            "Kubernetes", "version", "v1.36.0", "paths", "definitions"));
 }
 
 bool handle_openapi(struct api_request *q)

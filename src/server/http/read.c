@@ -119,7 +119,8 @@ static json_t *list_meta(struct listing *l, const char *prefix)
     struct buf token;
     uint64_t left = 0;
 
-    (void)snprintf(version, sizeof version, "%llu", (unsigned long long)store_revision(l->q->s->store));
+    (void)snprintf(version, sizeof version, "%llu",
+                   (unsigned long long)store_revision(l->q->s->store));
     json_set_text(meta, "resourceVersion", version);
     if (!l->more)
         return meta;
@@ -148,7 +149,8 @@ static void finish_list(struct listing *l, const char *prefix)
     (void)buf_printf(&whole, "{\"kind\":\"%sList\",\"apiVersion\":\"%s%s%s\",\"metadata\":",
                      l->as == ACCEPT_METADATA ? "PartialObjectMetadata" : q->r->kind,
                      l->as == ACCEPT_METADATA ? "meta.k8s.io/v1" : q->group,
-                     l->as == ACCEPT_METADATA || !q->group[0] ? "" : "/", l->as == ACCEPT_METADATA ? "" : q->version);
+                     l->as == ACCEPT_METADATA || !q->group[0] ? "" : "/",
+                     l->as == ACCEPT_METADATA ? "" : q->version);
     (void)json_write(meta, &whole);
     json_decref(meta);
     (void)buf_add_z(&whole, ",\"items\":[");
@@ -162,18 +164,21 @@ void handle_list(struct api_request *q)
 {
     cleanup_free char *prefix = resource_key(q->r, q->ns, NULL);
     cleanup_free char *after = after_key(http_query_get(q->x, "continue"), prefix);
-    struct listing l = {.q = q, .as = api_request_accepts(q), .include = http_query_get(q->x, "includeObject")};
+    struct listing l = {
+        .q = q, .as = api_request_accepts(q), .include = http_query_get(q->x, "includeObject")};
     struct api_status st = {0};
     struct error *err = NULL;
     uint64_t limit = 0;
 
-    if (selector_parse(http_query_get(q->x, "labelSelector"), http_query_get(q->x, "fieldSelector"), &l.sel, &st) < 0) {
+    if (selector_parse(http_query_get(q->x, "labelSelector"), http_query_get(q->x, "fieldSelector"),
+                       &l.sel, &st) < 0) {
         answer_status(q, &st);
         return;
     }
     if (http_query_get(q->x, "continue").n && !after) {
         selector_free(l.sel);
-        (void)status_bad(&st, "continue key is not valid: it is not one that this server gave for this list");
+        (void)status_bad(
+            &st, "continue key is not valid: it is not one that this server gave for this list");
         answer_status(q, &st);
         return;
     }
@@ -184,7 +189,8 @@ void handle_list(struct api_request *q)
     if (l.as == ACCEPT_TABLE)
         l.table = table_new(q->r, true, NULL);
     if (store_list(q->s->store, prefix, after, 0, on_item, &l, &err) < 0 || l.out.overflowed) {
-        (void)status_set(&st, 500, "InternalError", "%s", err ? error_message(err) : "the list is too large; ask with a limit");
+        (void)status_set(&st, 500, "InternalError", "%s",
+                         err ? error_message(err) : "the list is too large; ask with a limit");
         answer_status(q, &st);
     } else {
         finish_list(&l, prefix);

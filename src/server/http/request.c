@@ -110,7 +110,12 @@ static void lower_method(const struct api_request *q, char *out, size_t n)
 
 static bool permitted(struct api_request *q)
 {
-    struct attributes a = {.user = &q->user, .verb = q->verb, .group = q->group, .sub = q->sub, .ns = q->ns, .name = q->name};
+    struct attributes a = {.user = &q->user,
+                           .verb = q->verb,
+                           .group = q->group,
+                           .sub = q->sub,
+                           .ns = q->ns,
+                           .name = q->name};
     struct api_status st = {0};
     cleanup_free char *path = NULL, *message = NULL;
     char method[16];
@@ -132,8 +137,8 @@ static bool permitted(struct api_request *q)
     message = forbidden_message(&a);
     (void)status_set(&st, 403, "Forbidden", "%s", message);
     if (q->r)
-        st.details = json_pack("{s:s, s:s*, s:s}", "name", q->name, "group", q->group[0] ? q->group : NULL, "kind",
-                               q->r->plural);
+        st.details = json_pack("{s:s, s:s*, s:s}", "name", q->name, "group",
+                               q->group[0] ? q->group : NULL, "kind", q->r->plural);
     answer_status(q, &st);
     return false;
 }
@@ -144,9 +149,18 @@ static bool sub_served(const struct resource *r, const char *sub)
         const char *name;
         unsigned flag;
     } table[] = {
-        {"status", SUB_STATUS | SUB_APPROVAL}, {"scale", SUB_SCALE}, {"approval", SUB_APPROVAL}, {"token", SUB_TOKEN},
-        {"binding", SUB_BINDING}, {"eviction", SUB_EVICTION}, {"log", SUB_STREAMS}, {"exec", SUB_STREAMS},
-        {"attach", SUB_STREAMS}, {"portforward", SUB_STREAMS}, {"proxy", SUB_PROXY}, {"finalize", SUB_FINALIZE},
+        {"status", SUB_STATUS | SUB_APPROVAL},
+        {"scale", SUB_SCALE},
+        {"approval", SUB_APPROVAL},
+        {"token", SUB_TOKEN},
+        {"binding", SUB_BINDING},
+        {"eviction", SUB_EVICTION},
+        {"log", SUB_STREAMS},
+        {"exec", SUB_STREAMS},
+        {"attach", SUB_STREAMS},
+        {"portforward", SUB_STREAMS},
+        {"proxy", SUB_PROXY},
+        {"finalize", SUB_FINALIZE},
     };
 
     for (size_t i = 0; i < ARRAY_LEN(table); i++)
@@ -165,16 +179,18 @@ static void not_served(struct api_request *q)
 
 static bool is_stream(const char *sub)
 {
-    return streq(sub, "log") || streq(sub, "exec") || streq(sub, "attach") || streq(sub, "portforward") ||
-           streq(sub, "proxy");
+    return streq(sub, "log") || streq(sub, "exec") || streq(sub, "attach") ||
+           streq(sub, "portforward") || streq(sub, "proxy");
 }
 
 static const struct {
     const char *verb;
     void (*fn)(struct api_request *q);
 } verbs[] = {
-    {"get", handle_get},       {"list", handle_list},   {"watch", handle_watch},   {"create", handle_create},
-    {"update", handle_update}, {"patch", handle_patch}, {"delete", handle_delete}, {"deletecollection", handle_delete_collection},
+    {"get", handle_get},       {"list", handle_list},
+    {"watch", handle_watch},   {"create", handle_create},
+    {"update", handle_update}, {"patch", handle_patch},
+    {"delete", handle_delete}, {"deletecollection", handle_delete_collection},
 };
 
 static void dispatch_resource(struct api_request *q)
@@ -203,7 +219,8 @@ static void dispatch_resource(struct api_request *q)
     }
     struct api_status st = {0};
 
-    (void)status_set(&st, 405, "MethodNotAllowed", "the server does not allow this method on the requested resource");
+    (void)status_set(&st, 405, "MethodNotAllowed",
+                     "the server does not allow this method on the requested resource");
     answer_status(q, &st);
 }
 
@@ -236,7 +253,8 @@ void server_request(struct http_exchange *x, void *arg)
         return;
     }
     if (http_header(x, "Impersonate-User").p) {
-        (void)status_set(&st, 403, "Forbidden", "impersonation is not served here; use that user's own credentials");
+        (void)status_set(&st, 403, "Forbidden",
+                         "impersonation is not served here; use that user's own credentials");
         answer_status(q, &st);
         return;
     }

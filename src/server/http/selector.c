@@ -119,13 +119,30 @@ static bool only(const char *text, const char *punctuation)
 /* What upstream selects by, of all kinds together. */
 static bool field_known(const char *path)
 {
-    static const char *const known[] = {
-        "metadata.name", "metadata.namespace", "spec.nodeName", "spec.restartPolicy", "spec.schedulerName",
-        "spec.serviceAccountName", "spec.hostNetwork", "spec.unschedulable", "spec.clusterIP", "spec.type",
-        "spec.signerName", "status.phase", "status.podIP", "status.nominatedNodeName", "type", "reason",
-        "reportingComponent", "involvedObject.kind", "involvedObject.namespace", "involvedObject.name",
-        "involvedObject.uid", "involvedObject.apiVersion", "involvedObject.resourceVersion",
-        "involvedObject.fieldPath"};
+    static const char *const known[] = {"metadata.name",
+                                        "metadata.namespace",
+                                        "spec.nodeName",
+                                        "spec.restartPolicy",
+                                        "spec.schedulerName",
+                                        "spec.serviceAccountName",
+                                        "spec.hostNetwork",
+                                        "spec.unschedulable",
+                                        "spec.clusterIP",
+                                        "spec.type",
+                                        "spec.signerName",
+                                        "status.phase",
+                                        "status.podIP",
+                                        "status.nominatedNodeName",
+                                        "type",
+                                        "reason",
+                                        "reportingComponent",
+                                        "involvedObject.kind",
+                                        "involvedObject.namespace",
+                                        "involvedObject.name",
+                                        "involvedObject.uid",
+                                        "involvedObject.apiVersion",
+                                        "involvedObject.resourceVersion",
+                                        "involvedObject.fieldPath"};
 
     for (size_t i = 0; i < ARRAY_LEN(known); i++)
         if (streq(path, known[i]))

@@ -1,6 +1,7 @@
 /*
- * Watches: a stream of events about one resource (and namespace), filtered by selectors. An object that comes to match is
- * ADDED, one that ceases to match is DELETED. A client that reads too slowly is cut off and lists again.
+ * Watches: a stream of events about one resource (and namespace), filtered by selectors. An object
+ * that comes to match is ADDED, one that ceases to match is DELETED. A client that reads too slowly
+ * is cut off and lists again.
  */
 #include "base/cleanup.h"
 #include "base/mem.h"
@@ -115,7 +116,8 @@ static json_t *parse(struct str bytes)
 
 static void on_event(struct watch *w, const struct store_event *e)
 {
-    static const char *const names[] = {[STORE_ADDED] = "ADDED", [STORE_MODIFIED] = "MODIFIED", [STORE_DELETED] = "DELETED"};
+    static const char *const names[] = {
+        [STORE_ADDED] = "ADDED", [STORE_MODIFIED] = "MODIFIED", [STORE_DELETED] = "DELETED"};
     bool plain = !w->sel && w->as == ACCEPT_PLAIN && served_as_stored(w->q);
     cleanup_json json_t *now = NULL, *before = NULL;
     enum store_change change = e->change;
@@ -168,10 +170,12 @@ static void send_bookmark(struct watch *w, bool initial_end)
     char api_version[128], version[24];
     json_t *o;
 
-    (void)snprintf(api_version, sizeof api_version, "%s%s%s", w->q->group, w->q->group[0] ? "/" : "", w->q->version);
-    (void)snprintf(version, sizeof version, "%llu", (unsigned long long)store_revision(w->q->s->store));
-    o = json_pack("{s:s, s:s, s:{s:s}}", "kind", w->q->r->kind, "apiVersion", api_version, "metadata", "resourceVersion",
-                  version);
+    (void)snprintf(api_version, sizeof api_version, "%s%s%s", w->q->group,
+                   w->q->group[0] ? "/" : "", w->q->version);
+    (void)snprintf(version, sizeof version, "%llu",
+                   (unsigned long long)store_revision(w->q->s->store));
+    o = json_pack("{s:s, s:s, s:{s:s}}", "kind", w->q->r->kind, "apiVersion", api_version,
+                  "metadata", "resourceVersion", version);
     if (initial_end)
         (void)json_object_set_new(json_object_get(o, "metadata"), "annotations",
                                   json_pack("{s:s}", "k8s.io/initial-events-end", "true"));
@@ -194,7 +198,8 @@ static void on_bookmarks(struct loop_timer *t)
 {
     struct server *s = container_of(t, struct server, bookmarks);
 
-    list_for_safe(n, &s->watches) {
+    list_for_safe(n, &s->watches)
+    {
         struct watch *w = container_of(n, struct watch, link);
 
         if (w->bookmarks && !w->ended)
@@ -244,8 +249,10 @@ static void ignore(const struct store_event *e, void *arg)
 
 void handle_watch(struct api_request *q)
 {
-    struct str version = http_query_get(q->x, "resourceVersion"), fields = http_query_get(q->x, "fieldSelector");
-    bool initial = !version.n || str_eq_z(version, "0") || http_query_bool(q->x, "sendInitialEvents");
+    struct str version = http_query_get(q->x, "resourceVersion"),
+               fields = http_query_get(q->x, "fieldSelector");
+    bool initial =
+        !version.n || str_eq_z(version, "0") || http_query_bool(q->x, "sendInitialEvents");
     cleanup_free char *by_name = NULL;
     struct api_status st = {0};
     struct watch *w;
@@ -255,8 +262,8 @@ void handle_watch(struct api_request *q)
     if (!initial && str_to_u64(version, UINT64_MAX, &from) < 0)
         r = status_bad(&st, "resourceVersion \"%.*s\" is not a number", STR_FMT(version));
     if (r == 0 && !initial && store_replay(q->s->store, from, ignore, NULL) < 0)
-        r = status_set(&st, 410, "Expired", "too old resource version: %llu (%llu)", (unsigned long long)from,
-                       (unsigned long long)store_revision(q->s->store));
+        r = status_set(&st, 410, "Expired", "too old resource version: %llu (%llu)",
+                       (unsigned long long)from, (unsigned long long)store_revision(q->s->store));
     if (r < 0) {
         answer_status(q, &st);
         return;

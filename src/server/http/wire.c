@@ -24,7 +24,8 @@ static const struct {
 
 static const ProtobufCMessageDescriptor *find_type(const K8s__TypeMeta *t)
 {
-    const struct object_kind *k = object_kind_find(str_of(strna(t->apiversion)), str_of(strna(t->kind)));
+    const struct object_kind *k =
+        object_kind_find(str_of(strna(t->apiversion)), str_of(strna(t->kind)));
 
     if (k)
         return k->desc;
@@ -64,7 +65,8 @@ static const ProtobufCMessage *unknown_in(const ProtobufCMessage *m, unsigned de
     return NULL;
 }
 
-/* The wire form writes every plain field, also empty ones, which JSON would leave out and which would then count as given. */
+/* The wire form writes every plain field, also empty ones, which JSON would leave out and which
+ * would then count as given. */
 static void drop_empty(json_t *v)
 {
     const char *k;
@@ -72,14 +74,17 @@ static void drop_empty(json_t *v)
     void *tmp;
     size_t i;
 
-    json_array_foreach(v, i, item) {
+    json_array_foreach(v, i, item)
+    {
         drop_empty(item);
     }
-    json_object_foreach_safe(v, tmp, k, item) {
+    json_object_foreach_safe(v, tmp, k, item)
+    {
         bool empty = json_is_string(item) && json_string_length(item) == 0;
 
         empty |= (streq(k, "hostPort") || streq(k, "generation")) && json_integer_value(item) == 0;
-        empty |= streq(k, "creationTimestamp") && streq(json_string_value(item), "1970-01-01T00:00:00Z");
+        empty |=
+            streq(k, "creationTimestamp") && streq(json_string_value(item), "1970-01-01T00:00:00Z");
         if (empty)
             (void)json_object_del(v, k);
         else if (!streq(k, "data") && !streq(k, "labels") && !streq(k, "annotations"))
@@ -87,15 +92,18 @@ static void drop_empty(json_t *v)
     }
 }
 
-static int object_to_json(const ProtobufCMessage *m, const K8s__TypeMeta *t, json_t **ret, struct error **err)
+static int object_to_json(const ProtobufCMessage *m, const K8s__TypeMeta *t, json_t **ret,
+                          struct error **err)
 {
     const ProtobufCMessage *bad = unknown_in(m, 0);
     cleanup_buf struct buf text = {.max = OBJECT_BYTES_MAX};
     int r;
 
     if (bad)
-        return error_set(err, ENOTSUP, "field %u of %s in a protobuf body is not known here; send the object as JSON",
-                         bad->n_unknown_fields ? bad->unknown_fields[0].tag : 0, bad->descriptor->short_name);
+        return error_set(
+            err, ENOTSUP,
+            "field %u of %s in a protobuf body is not known here; send the object as JSON",
+            bad->n_unknown_fields ? bad->unknown_fields[0].tag : 0, bad->descriptor->short_name);
     if (object_encode_json(m, &text) < 0)
         return error_set(err, EMSGSIZE, "the object is too large");
     r = json_parse(buf_str(&text), OBJECT_BYTES_MAX, "protobuf body", ret, err);
@@ -118,12 +126,13 @@ int wire_to_json(struct str body, json_t **ret, struct error **err)
 
     if (body.n < 4 || memcmp(body.p, MAGIC, 4) != 0)
         return error_set(err, EINVAL, "a protobuf body must begin with the bytes k8s and 0");
-    u = (K8s__Unknown *)protobuf_c_message_unpack(&k8s__unknown__descriptor, NULL, body.n - 4, (const uint8_t *)body.p + 4);
+    u = (K8s__Unknown *)protobuf_c_message_unpack(&k8s__unknown__descriptor, NULL, body.n - 4,
+                                                  (const uint8_t *)body.p + 4);
     if (!u || !u->typemeta)
         r = error_set(err, EINVAL, "the protobuf body is damaged");
     else if (!(type = find_type(u->typemeta)))
-        r = error_set(err, ENOTSUP, "%s %s has no protobuf schema here; send it as JSON", strna(u->typemeta->apiversion),
-                      strna(u->typemeta->kind));
+        r = error_set(err, ENOTSUP, "%s %s has no protobuf schema here; send it as JSON",
+                      strna(u->typemeta->apiversion), strna(u->typemeta->kind));
     else if (!(m = protobuf_c_message_unpack(type, NULL, u->raw.len, u->raw.data)))
         r = error_set(err, EINVAL, "the protobuf body is not a valid %s", u->typemeta->kind);
     else

@@ -13,7 +13,9 @@
 
 static struct actor actor_of(const struct api_request *q)
 {
-    return (struct actor){.user = q->user.name, .uid = q->user.uid, .groups = (const char *const *)q->user.groups,
+    return (struct actor){.user = q->user.name,
+                          .uid = q->user.uid,
+                          .groups = (const char *const *)q->user.groups,
                           .n_groups = q->user.n_groups};
 }
 
@@ -26,8 +28,10 @@ static bool read_value(struct api_request *q, struct str body, json_t **ret)
     int r;
 
     if (http_content_type_is(type, "application/cbor"))
-        r = error_set(&err, ENOTSUP, "the body of the request was in an unknown format - accepted media types include: "
-                                     "application/json, application/yaml, " WIRE_CONTENT_TYPE);
+        r = error_set(
+            &err, ENOTSUP,
+            "the body of the request was in an unknown format - accepted media types include: "
+            "application/json, application/yaml, " WIRE_CONTENT_TYPE);
     else if (http_content_type_is(type, WIRE_CONTENT_TYPE))
         r = wire_to_json(body, ret, &err);
     else if (memmem(type.p ? type.p : "", type.n, "yaml", 4))
@@ -45,7 +49,8 @@ static bool read_value(struct api_request *q, struct str body, json_t **ret)
 }
 
 /* apiVersion and kind must be those of the path; what is stored has the storage version. */
-static int settle_kind(const struct api_request *q, const char *kind, json_t *o, struct api_status *st)
+static int settle_kind(const struct api_request *q, const char *kind, json_t *o,
+                       struct api_status *st)
 {
     cleanup_free char *want = xasprintf("%s%s%s", q->group, q->group[0] ? "/" : "", q->version);
     const char *have = json_text_or(o, "apiVersion", ""), *have_kind = json_text_or(o, "kind", "");
@@ -54,8 +59,9 @@ static int settle_kind(const struct api_request *q, const char *kind, json_t *o,
     if (!json_is_object(o))
         return status_bad(st, "the body must be a JSON object of kind %s", kind);
     if ((have[0] && !streq(have, want)) || (have_kind[0] && !streq(have_kind, kind)))
-        return status_bad(st, "%s in version \"%s\" cannot be handled as a %s: the path is for %s %s", have_kind, have, kind,
-                          want, kind);
+        return status_bad(st,
+                          "%s in version \"%s\" cannot be handled as a %s: the path is for %s %s",
+                          have_kind, have, kind, want, kind);
     if (json_object_get(o, "metadata") && !json_is_object(json_object_get(o, "metadata")))
         return status_bad(st, "metadata must be an object");
     resource_api_version(q->r, stored);
@@ -64,10 +70,12 @@ static int settle_kind(const struct api_request *q, const char *kind, json_t *o,
     return types_check(q->r, q->version, o, st);
 }
 
-/* What the 2018 API filled in and apps/v1 wants written: the selector from the template's labels. */
+/* What the 2018 API filled in and apps/v1 wants written: the selector from the template's labels.
+ */
 static void upgrade_old(const struct api_request *q, json_t *o)
 {
-    json_t *spec = json_object_get(o, "spec"), *labels = json_at(spec, "template", "metadata", "labels", NULL);
+    json_t *spec = json_object_get(o, "spec"),
+           *labels = json_at(spec, "template", "metadata", "labels", NULL);
 
     if (served_as_stored(q) || !spec || json_object_get(spec, "selector") || !labels)
         return;
@@ -135,13 +143,15 @@ static void refuse_method(struct api_request *q)
 {
     struct api_status st = {0};
 
-    (void)status_set(&st, 405, "MethodNotAllowed", "the server does not allow this method on the requested resource");
+    (void)status_set(&st, 405, "MethodNotAllowed",
+                     "the server does not allow this method on the requested resource");
     answer_status(q, &st);
 }
 
 void handle_create(struct api_request *q)
 {
-    bool posted_sub = streq(q->sub, "binding") || streq(q->sub, "eviction") || streq(q->sub, "token");
+    bool posted_sub =
+        streq(q->sub, "binding") || streq(q->sub, "eviction") || streq(q->sub, "token");
 
     if ((q->sub[0] && !posted_sub) || (q->name[0] && !q->sub[0]))
         refuse_method(q);
@@ -183,7 +193,8 @@ void handle_update(struct api_request *q)
 
 /* patch */
 
-static int apply_patch(struct api_request *q, const json_t *old, const json_t *patch, json_t **ret, struct api_status *st)
+static int apply_patch(struct api_request *q, const json_t *old, const json_t *patch, json_t **ret,
+                       struct api_status *st)
 {
     struct str type = http_header(q->x, "Content-Type");
     cleanup_error struct error *err = NULL;
@@ -197,10 +208,13 @@ static int apply_patch(struct api_request *q, const json_t *old, const json_t *p
         r = patch_strategic(old, patch, q->r->kind, ret, &err);
     else
         return status_set(st, 415, "UnsupportedMediaType",
-                          "patches of type \"%.*s\" are not served; use application/json-patch+json, application/merge-patch+json "
-                          "or application/strategic-merge-patch+json", STR_FMT(type));
+                          "patches of type \"%.*s\" are not served; use "
+                          "application/json-patch+json, application/merge-patch+json "
+                          "or application/strategic-merge-patch+json",
+                          STR_FMT(type));
     if (r == -ENOENT)
-        return status_set(st, 422, "Invalid", "the server rejected our request due to an error in our request: %s",
+        return status_set(st, 422, "Invalid",
+                          "the server rejected our request due to an error in our request: %s",
                           error_message(err));
     if (r < 0)
         return status_bad(st, "%s", error_message(err));
@@ -208,7 +222,8 @@ static int apply_patch(struct api_request *q, const json_t *old, const json_t *p
 }
 
 /* The version the patch was computed on is the server's own unless the patch names one. */
-static int patch_once(struct api_request *q, const json_t *patch, json_t **ret, struct api_status *st)
+static int patch_once(struct api_request *q, const json_t *patch, json_t **ret,
+                      struct api_status *st)
 {
     struct actor who = actor_of(q);
     struct write_options w = {.dry_run = q->dry_run};
@@ -235,8 +250,9 @@ static void on_patch_body(struct http_exchange *x, struct str body, void *arg)
     int rc;
 
     if (http_content_type_is(http_header(x, "Content-Type"), "application/apply-patch+yaml")) {
-        (void)status_set(&st, 415, "UnsupportedMediaType",
-                         "server-side apply is not served here: use kubectl apply without --server-side");
+        (void)status_set(
+            &st, 415, "UnsupportedMediaType",
+            "server-side apply is not served here: use kubectl apply without --server-side");
         answer_status(q, &st);
         return;
     }
@@ -259,11 +275,13 @@ void handle_patch(struct api_request *q)
 
 static void options_from(struct api_request *q, const json_t *body, struct delete_options *d)
 {
-    struct str grace = http_query_get(q->x, "gracePeriodSeconds"), how = http_query_get(q->x, "propagationPolicy");
+    struct str grace = http_query_get(q->x, "gracePeriodSeconds"),
+               how = http_query_get(q->x, "propagationPolicy");
     const char *text = json_text_at(body, "propagationPolicy", NULL);
     static const char *const policies[] = {"Background", "Foreground", "Orphan"};
 
-    *d = (struct delete_options){.grace_s = json_int_or(body, "gracePeriodSeconds", -1), .dry_run = q->dry_run};
+    *d = (struct delete_options){.grace_s = json_int_or(body, "gracePeriodSeconds", -1),
+                                 .dry_run = q->dry_run};
     d->uid = json_text_at(body, "preconditions", "uid", NULL);
     d->resource_version = json_text_at(body, "preconditions", "resourceVersion", NULL);
     if (grace.n)
@@ -330,17 +348,20 @@ static void delete_matching(struct api_request *q, const json_t *options, struct
 
     options_from(q, options, &d);
     (void)registry_each(&q->s->registry, q->r, q->ns, on_victim, &v);
-    json_each(v.found, i, o) {
+    json_each(v.found, i, o)
+    {
         struct api_status st = {0};
         json_t *out = NULL;
 
-        (void)registry_delete(&q->s->registry, q->r, meta_namespace(o), meta_name(o), &who, &d, &out, &st);
+        (void)registry_delete(&q->s->registry, q->r, meta_namespace(o), meta_name(o), &who, &d,
+                              &out, &st);
         status_fini(&st);
         json_decref(out);
     }
     resource_api_version(q->r, api_version);
-    answer_object(q, 200, json_pack("{s:s+, s:s, s:{}, s:o}", "kind", q->r->kind, "List", "apiVersion", api_version, "metadata",
-                                    "items", v.found));
+    answer_object(q, 200,
+                  json_pack("{s:s+, s:s, s:{}, s:o}", "kind", q->r->kind, "List", "apiVersion",
+                            api_version, "metadata", "items", v.found));
 }
 
 static void on_collection_body(struct http_exchange *x, struct str body, void *arg)
@@ -353,7 +374,8 @@ static void on_collection_body(struct http_exchange *x, struct str body, void *a
     (void)x;
     if (!read_options(q, body, &options))
         return;
-    if (selector_parse(http_query_get(q->x, "labelSelector"), http_query_get(q->x, "fieldSelector"), &sel, &st) < 0)
+    if (selector_parse(http_query_get(q->x, "labelSelector"), http_query_get(q->x, "fieldSelector"),
+                       &sel, &st) < 0)
         answer_status(q, &st);
     else
         delete_matching(q, options, sel);

@@ -9,8 +9,10 @@
 #include <stdlib.h>
 
 static const char *const system_groups[] = {"system:masters", "system:authenticated"};
-static const struct actor controller = {
-    .user = "system:kube-controller-manager", .groups = system_groups, .n_groups = 2, .system = true};
+static const struct actor controller = {.user = "system:kube-controller-manager",
+                                        .groups = system_groups,
+                                        .n_groups = 2,
+                                        .system = true};
 
 static json_t *c_get(struct cluster *c, const char *resource, const char *ns, const char *name)
 {
@@ -61,7 +63,8 @@ static int finish(int rc, struct api_status *st, struct error **err)
     return r;
 }
 
-static int c_create(struct cluster *c, const char *resource, json_t *object, json_t **ret, struct error **err)
+static int c_create(struct cluster *c, const char *resource, json_t *object, json_t **ret,
+                    struct error **err)
 {
     const struct resource *r = resource_by_id(resource);
     struct api_status st = {0};
@@ -69,8 +72,9 @@ static int c_create(struct cluster *c, const char *resource, json_t *object, jso
 
     if (!r)
         return error_set(err, EINVAL, "%s is not served", resource);
-    return finish(registry_create(c->ctx, r, meta_namespace(object), json_deep_copy(object), &controller, &o, ret, &st), &st,
-                  err);
+    return finish(registry_create(c->ctx, r, meta_namespace(object), json_deep_copy(object),
+                                  &controller, &o, ret, &st),
+                  &st, err);
 }
 
 /* A binding sets the node of a pod that has none. */
@@ -91,17 +95,19 @@ static int c_bind(struct cluster *c, const struct resource *r, json_t *object, s
 
         if (have && have[0] && !streq(have, node)) {
             json_decref(pod);
-            return error_set(err, ESTALE, "pod %s is already assigned to node \"%s\"", meta_name(object), have);
+            return error_set(err, ESTALE, "pod %s is already assigned to node \"%s\"",
+                             meta_name(object), have);
         }
         json_set_text(json_object_need(pod, "spec"), "nodeName", node);
-        (void)condition_set(json_array_need(json_object_need(pod, "status"), "conditions"), "PodScheduled", "True", NULL,
-                            NULL);
+        (void)condition_set(json_array_need(json_object_need(pod, "status"), "conditions"),
+                            "PodScheduled", "True", NULL, NULL);
         rc = registry_bind(c->ctx, r, pod, &controller, &o, &out, &st);
     }
     return finish(rc, &st, err);
 }
 
-static int c_update(struct cluster *c, const char *resource, const char *subresource, json_t *object, struct error **err)
+static int c_update(struct cluster *c, const char *resource, const char *subresource,
+                    json_t *object, struct error **err)
 {
     const struct resource *r = resource_by_id(resource);
     struct api_status st = {0};
@@ -112,8 +118,10 @@ static int c_update(struct cluster *c, const char *resource, const char *subreso
         return error_set(err, EINVAL, "%s is not served", resource);
     if (streq(subresource, "binding"))
         return c_bind(c, r, object, err);
-    return finish(registry_update(c->ctx, r, subresource ? subresource : "", meta_namespace(object), meta_name(object),
-                                  json_deep_copy(object), &controller, &o, &out, &st), &st, err);
+    return finish(registry_update(c->ctx, r, subresource ? subresource : "", meta_namespace(object),
+                                  meta_name(object), json_deep_copy(object), &controller, &o, &out,
+                                  &st),
+                  &st, err);
 }
 
 static int c_remove(struct cluster *c, const char *resource, const char *ns, const char *name,
@@ -127,7 +135,8 @@ static int c_remove(struct cluster *c, const char *resource, const char *ns, con
     if (!r)
         return error_set(err, EINVAL, "%s is not served", resource);
     if (opt)
-        d = (struct delete_options){.uid = opt->uid, .grace_s = opt->grace_s, .propagation = opt->propagation};
+        d = (struct delete_options){
+            .uid = opt->uid, .grace_s = opt->grace_s, .propagation = opt->propagation};
     return finish(registry_delete(c->ctx, r, ns, name, &controller, &d, &out, &st), &st, err);
 }
 

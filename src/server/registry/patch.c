@@ -18,7 +18,8 @@ static json_t *merge(json_t *target, const json_t *patch)
     if (!json_is_object(patch))
         return json_deep_copy(patch);
     target = json_is_object(target) ? json_deep_copy(target) : json_object();
-    json_object_foreach((json_t *)patch, k, v) {
+    json_object_foreach((json_t *)patch, k, v)
+    {
         if (json_is_null(v))
             (void)json_object_del(target, k);
         else
@@ -108,7 +109,8 @@ static int get_at(json_t *doc, const char *pointer, json_t **ret, struct error *
 }
 
 /* Takes value. */
-static int add_at(json_t **doc, const char *pointer, json_t *value, bool must_exist, struct error **err)
+static int add_at(json_t **doc, const char *pointer, json_t *value, bool must_exist,
+                  struct error **err)
 {
     struct place p;
     int64_t i;
@@ -122,18 +124,23 @@ static int add_at(json_t **doc, const char *pointer, json_t *value, bool must_ex
     if (r == 0 && must_exist && !child(p.parent, p.token))
         r = error_set(err, ENOENT, "doc is missing key: %s", pointer);
     if (r == 0 && json_is_object(p.parent)) {
-        r = json_object_set(p.parent, p.token, value) == 0 ? 0 : error_set(err, EINVAL, "cannot set %s", pointer);
+        r = json_object_set(p.parent, p.token, value) == 0
+                ? 0
+                : error_set(err, EINVAL, "cannot set %s", pointer);
     } else if (r == 0 && json_is_array(p.parent)) {
         size_t n = json_array_size(p.parent);
 
         if (streq(p.token, "-"))
             i = (int64_t)n;
         else if (str_to_i64(str_of(p.token), 0, (int64_t)n, &i) < 0)
-            r = error_set(err, EINVAL, "array index \"%s\" in %s is not within the array", p.token, pointer);
+            r = error_set(err, EINVAL, "array index \"%s\" in %s is not within the array", p.token,
+                          pointer);
         if (r == 0)
-            r = must_exist ? json_array_set(p.parent, (size_t)i, value) : json_array_insert(p.parent, (size_t)i, value);
+            r = must_exist ? json_array_set(p.parent, (size_t)i, value)
+                           : json_array_insert(p.parent, (size_t)i, value);
     } else if (r == 0) {
-        r = error_set(err, EINVAL, "%s is inside a value that is neither an object nor an array", pointer);
+        r = error_set(err, EINVAL, "%s is inside a value that is neither an object nor an array",
+                      pointer);
     }
     free(p.token);
     json_decref(value);
@@ -151,10 +158,13 @@ static int remove_at(json_t *doc, const char *pointer, struct error **err)
     r = -1;
     if (p.token && json_is_object(p.parent))
         r = json_object_del(p.parent, p.token);
-    else if (p.token && json_is_array(p.parent) && str_to_i64(str_of(p.token), 0, INT32_MAX, &i) == 0)
+    else if (p.token && json_is_array(p.parent) &&
+             str_to_i64(str_of(p.token), 0, INT32_MAX, &i) == 0)
         r = json_array_remove(p.parent, (size_t)i);
     free(p.token);
-    return r == 0 ? 0 : error_set(err, ENOENT, "remove operation does not apply: doc is missing path: %s", pointer);
+    return r == 0 ? 0
+                  : error_set(err, ENOENT,
+                              "remove operation does not apply: doc is missing path: %s", pointer);
 }
 
 static int operation(json_t **doc, const json_t *op, struct error **err)
@@ -184,7 +194,8 @@ static int operation(json_t **doc, const json_t *op, struct error **err)
         return add_at(doc, path, source, false, err);
     }
     if (!value)
-        return error_set(err, EINVAL, "JSON patch operation \"%s\" on %s lacks \"value\"", name, path);
+        return error_set(err, EINVAL, "JSON patch operation \"%s\" on %s lacks \"value\"", name,
+                         path);
     if (streq(name, "add") || streq(name, "replace"))
         return add_at(doc, path, json_deep_copy(value), streq(name, "replace"), err);
     if (!streq(name, "test"))
@@ -202,9 +213,11 @@ int patch_json(const json_t *object, const json_t *patch, json_t **ret, struct e
     int r = 0;
 
     if (!json_is_array(patch) || json_array_size(patch) > OPERATIONS_MAX)
-        return error_set(err, EINVAL, "a JSON patch must be an array of at most %d operations", OPERATIONS_MAX);
+        return error_set(err, EINVAL, "a JSON patch must be an array of at most %d operations",
+                         OPERATIONS_MAX);
     doc = json_deep_copy(object);
-    json_array_foreach((json_t *)patch, i, op) {
+    json_array_foreach((json_t *)patch, i, op)
+    {
         r = operation(&doc, op, err);
         if (r < 0)
             break;

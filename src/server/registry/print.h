@@ -6,8 +6,14 @@
 #include "server/registry/resource.h"
 #include <stdio.h>
 #include <stdlib.h>
-#define AGE_COLUMN {"Age", "string", "", "Time since the object was created.", 0}
-#define NAME_COLUMN {"Name", "string", "name", "Name must be unique within a namespace.", 0}
+#define AGE_COLUMN                                                                                 \
+    {                                                                                              \
+        "Age", "string", "", "Time since the object was created.", 0                               \
+    }
+#define NAME_COLUMN                                                                                \
+    {                                                                                              \
+        "Name", "string", "name", "Name must be unique within a namespace.", 0                     \
+    }
 static inline void cell(json_t *cells, const char *text)
 {
     json_t *v = json_string(text ? text : "");
@@ -49,7 +55,8 @@ static inline void join_labels(struct buf *b, const json_t *labels)
     const char *k;
     json_t *v;
 
-    json_object_foreach((json_t *)labels, k, v) {
+    json_object_foreach((json_t *)labels, k, v)
+    {
         join(b, k);
         (void)buf_printf(b, "=%s", json_is_string(v) ? json_string_value(v) : "");
     }

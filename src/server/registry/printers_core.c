@@ -5,7 +5,8 @@ const struct column columns_pods[] = {
     NAME_COLUMN,
     {"Ready", "string", "", "The aggregate readiness state of this pod for accepting traffic.", 0},
     {"Status", "string", "", "The aggregate status of the containers in this pod.", 0},
-    {"Restarts", "string", "", "The number of times the containers in this pod have been restarted.", 0},
+    {"Restarts", "string", "",
+     "The number of times the containers in this pod have been restarted.", 0},
     AGE_COLUMN,
     {"IP", "string", "", "Pod address.", 1},
     {"Node", "string", "", "Node the pod is bound to.", 1},
@@ -19,20 +20,23 @@ static bool is_sidecar(const json_t *pod, const char *name)
     json_t *c;
     size_t i;
 
-    json_array_foreach(json_at(pod, "spec", "initContainers", NULL), i, c) {
+    json_array_foreach(json_at(pod, "spec", "initContainers", NULL), i, c)
+    {
         if (streq(json_text_or(c, "name", ""), name))
             return streq(json_text_or(c, "restartPolicy", ""), "Always");
     }
     return false;
 }
 
-/* Why init containers hold the pod up: "Init:1/2", "Init:CrashLoopBackOff", "Init:ExitCode:3"; NULL when they do not. */
+/* Why init containers hold the pod up: "Init:1/2", "Init:CrashLoopBackOff", "Init:ExitCode:3"; NULL
+ * when they do not. */
 static char *init_reason(const json_t *pod, int64_t *restarts)
 {
     json_t *statuses = json_at(pod, "status", "initContainerStatuses", NULL), *c;
     size_t total = json_array_size(json_at(pod, "spec", "initContainers", NULL)), i;
 
-    json_array_foreach(statuses, i, c) {
+    json_array_foreach(statuses, i, c)
+    {
         const char *why = json_text_at(c, "state", "waiting", "reason", NULL);
         json_t *ended = json_at(c, "state", "terminated", NULL);
 
@@ -62,7 +66,8 @@ static bool pod_initialized(const json_t *pod)
     json_t *c;
     size_t i;
 
-    json_array_foreach(json_at(pod, "status", "conditions", NULL), i, c) {
+    json_array_foreach(json_at(pod, "status", "conditions", NULL), i, c)
+    {
         if (streq(json_text_or(c, "type", ""), "Initialized"))
             return streq(json_text_or(c, "status", ""), "True");
     }
@@ -71,8 +76,9 @@ static bool pod_initialized(const json_t *pod)
 
 static char *pod_reason(const json_t *pod, int64_t *ready, int64_t *restarts)
 {
-    char *reason = xstrdup(json_text_at(pod, "status", "reason", NULL) ? json_text_at(pod, "status", "reason", NULL)
-                                                                      : strna(json_text_at(pod, "status", "phase", NULL)));
+    char *reason = xstrdup(json_text_at(pod, "status", "reason", NULL)
+                               ? json_text_at(pod, "status", "reason", NULL)
+                               : strna(json_text_at(pod, "status", "phase", NULL)));
     json_t *statuses = json_at(pod, "status", "containerStatuses", NULL);
     char *init = init_reason(pod, restarts);
     bool running = false;
@@ -83,7 +89,8 @@ static char *pod_reason(const json_t *pod, int64_t *ready, int64_t *restarts)
     }
 
     for (size_t i = json_array_size(statuses); i > 0; i--) {
-        json_t *c = json_array_get(statuses, i - 1), *ended = json_at(c, "state", "terminated", NULL);
+        json_t *c = json_array_get(statuses, i - 1),
+               *ended = json_at(c, "state", "terminated", NULL);
         const char *why = json_text_at(c, "state", "waiting", "reason", NULL);
 
         if (!init) {
@@ -111,7 +118,9 @@ static char *pod_reason(const json_t *pod, int64_t *ready, int64_t *restarts)
         reason = init;
     }
     if (json_text_at(pod, "metadata", "deletionTimestamp", NULL))
-        str_replace(&reason, streq(json_text_at(pod, "status", "reason", NULL), "NodeLost") ? "Unknown" : "Terminating");
+        str_replace(&reason, streq(json_text_at(pod, "status", "reason", NULL), "NodeLost")
+                                 ? "Unknown"
+                                 : "Terminating");
     return reason;
 }
 
@@ -123,7 +132,8 @@ static char *restarts_text(const json_t *pod, int64_t restarts)
     char age[WALL_TEXT];
     size_t i;
 
-    json_array_foreach(json_at(pod, "status", "containerStatuses", NULL), i, c) {
+    json_array_foreach(json_at(pod, "status", "containerStatuses", NULL), i, c)
+    {
         const char *at = json_text_at(c, "lastState", "terminated", "finishedAt", NULL);
 
         if (at && wall_parse(str_of(at), &t) == 0 && t.ns > last.ns)
@@ -142,8 +152,10 @@ static char *gates_text(const json_t *pod)
 
     if (!json_array_size(gates))
         return xstrdup("<none>");
-    json_array_foreach(gates, i, g) {
-        json_array_foreach(json_at(pod, "status", "conditions", NULL), k, c) {
+    json_array_foreach(gates, i, g)
+    {
+        json_array_foreach(json_at(pod, "status", "conditions", NULL), k, c)
+        {
             ok += streq(json_text_or(c, "type", ""), json_text_or(g, "conditionType", "?")) &&
                   streq(json_text_or(c, "status", ""), "True");
         }
@@ -156,13 +168,16 @@ void print_pods(const json_t *o, json_t *cells)
     int64_t ready = 0, restarts = 0;
     size_t total = json_array_size(json_at(o, "spec", "containers", NULL)), i;
     char *reason = pod_reason(o, &ready, &restarts);
-    const char *ip = json_text_at(o, "status", "podIP", NULL), *node = json_text_at(o, "spec", "nodeName", NULL);
+    const char *ip = json_text_at(o, "status", "podIP", NULL),
+               *node = json_text_at(o, "spec", "nodeName", NULL);
     json_t *c;
 
-    json_array_foreach(json_at(o, "spec", "initContainers", NULL), i, c) {
+    json_array_foreach(json_at(o, "spec", "initContainers", NULL), i, c)
+    {
         total += streq(json_text_or(c, "restartPolicy", ""), "Always");
     }
-    json_array_foreach(json_at(o, "status", "initContainerStatuses", NULL), i, c) {
+    json_array_foreach(json_at(o, "status", "initContainerStatuses", NULL), i, c)
+    {
         ready += is_sidecar(o, json_text_or(c, "name", "")) && json_bool_or(c, "ready", false);
     }
     cell_name(cells, o);
@@ -172,8 +187,9 @@ void print_pods(const json_t *o, json_t *cells)
     cell_age(cells, o);
     cell(cells, ip && ip[0] ? ip : "<none>");
     cell(cells, node && node[0] ? node : "<none>");
-    cell(cells, json_text_at(o, "status", "nominatedNodeName", NULL) ? json_text_at(o, "status", "nominatedNodeName", NULL)
-                                                                     : "<none>");
+    cell(cells, json_text_at(o, "status", "nominatedNodeName", NULL)
+                    ? json_text_at(o, "status", "nominatedNodeName", NULL)
+                    : "<none>");
     cell_take(cells, gates_text(o), "<none>");
 }
 
@@ -196,7 +212,8 @@ static const char *address_of(const json_t *node, const char *type)
     json_t *a;
     size_t i;
 
-    json_array_foreach(json_at(node, "status", "addresses", NULL), i, a) {
+    json_array_foreach(json_at(node, "status", "addresses", NULL), i, a)
+    {
         if (streq(json_text_or(a, "type", ""), type))
             return json_text_or(a, "address", "<none>");
     }
@@ -211,7 +228,8 @@ static char *node_roles(const json_t *o)
     json_t *v;
 
     buf_small(&b);
-    json_object_foreach(json_at(o, "metadata", "labels", NULL), k, v) {
+    json_object_foreach(json_at(o, "metadata", "labels", NULL), k, v)
+    {
         if (strstarts(k, prefix) && k[sizeof prefix - 1])
             join(&b, k + sizeof prefix - 1);
         else if (streq(k, "kubernetes.io/role") && json_string_value(v)[0])
@@ -226,12 +244,18 @@ void print_nodes(const json_t *o, json_t *cells)
     json_t *c;
     size_t i;
 
-    json_array_foreach(json_at(o, "status", "conditions", NULL), i, c) {
+    json_array_foreach(json_at(o, "status", "conditions", NULL), i, c)
+    {
         if (streq(json_text_or(c, "type", ""), "Ready"))
             status = streq(json_text_or(c, "status", ""), "True") ? "Ready" : "NotReady";
     }
     cell_name(cells, o);
-    cell_take(cells, xasprintf("%s%s", status, json_is_true(json_at(o, "spec", "unschedulable", NULL)) ? ",SchedulingDisabled" : ""), "");
+    cell_take(cells,
+              xasprintf("%s%s", status,
+                        json_is_true(json_at(o, "spec", "unschedulable", NULL))
+                            ? ",SchedulingDisabled"
+                            : ""),
+              "");
     cell_take(cells, node_roles(o), "<none>");
     cell_age(cells, o);
     cell(cells, json_text_at(o, "status", "nodeInfo", "kubeletVersion", NULL));
@@ -263,10 +287,12 @@ static char *service_external(const json_t *o)
     buf_small(&b);
     if (streq(type, "ExternalName"))
         (void)buf_add_z(&b, strna(json_text_at(o, "spec", "externalName", NULL)));
-    json_array_foreach(json_at(o, "status", "loadBalancer", "ingress", NULL), i, v) {
+    json_array_foreach(json_at(o, "status", "loadBalancer", "ingress", NULL), i, v)
+    {
         join(&b, json_text_or(v, "ip", json_text_or(v, "hostname", "")));
     }
-    json_array_foreach(json_at(o, "spec", "externalIPs", NULL), i, v) {
+    json_array_foreach(json_at(o, "spec", "externalIPs", NULL), i, v)
+    {
         join(&b, strna(json_string_value(v)));
     }
     if (!b.n)
@@ -276,20 +302,23 @@ static char *service_external(const json_t *o)
 
 void print_services(const json_t *o, json_t *cells)
 {
-    const char *type = json_text_at(o, "spec", "type", NULL), *ip = json_text_at(o, "spec", "clusterIP", NULL);
+    const char *type = json_text_at(o, "spec", "type", NULL),
+               *ip = json_text_at(o, "spec", "clusterIP", NULL);
     struct buf ports, selector;
     json_t *p;
     size_t i;
 
     buf_small(&ports);
-    json_array_foreach(json_at(o, "spec", "ports", NULL), i, p) {
+    json_array_foreach(json_at(o, "spec", "ports", NULL), i, p)
+    {
         char text[64];
 
         if (json_int_or(p, "nodePort", 0))
-            (void)snprintf(text, sizeof text, "%d:%d/%s", (int)json_int_or(p, "port", 0), (int)json_int_or(p, "nodePort", 0),
-                           json_text_or(p, "protocol", "TCP"));
+            (void)snprintf(text, sizeof text, "%d:%d/%s", (int)json_int_or(p, "port", 0),
+                           (int)json_int_or(p, "nodePort", 0), json_text_or(p, "protocol", "TCP"));
         else
-            (void)snprintf(text, sizeof text, "%d/%s", (int)json_int_or(p, "port", 0), json_text_or(p, "protocol", "TCP"));
+            (void)snprintf(text, sizeof text, "%d/%s", (int)json_int_or(p, "port", 0),
+                           json_text_or(p, "protocol", "TCP"));
         join(&ports, text);
     }
     buf_small(&selector);
@@ -317,12 +346,16 @@ const struct column columns_configmaps[] = {
 void print_configmaps(const json_t *o, json_t *cells)
 {
     cell_name(cells, o);
-    cell_int(cells, (int64_t)(json_object_size(json_at(o, "data", NULL)) + json_object_size(json_at(o, "binaryData", NULL))));
+    cell_int(cells, (int64_t)(json_object_size(json_at(o, "data", NULL)) +
+                              json_object_size(json_at(o, "binaryData", NULL))));
     cell_age(cells, o);
 }
 
-const struct column columns_secrets[] = {
-    NAME_COLUMN, {"Type", "string", "", "Kind of the secret.", 0}, {"Data", "string", "", "Number of entries.", 0}, AGE_COLUMN, {0}};
+const struct column columns_secrets[] = {NAME_COLUMN,
+                                         {"Type", "string", "", "Kind of the secret.", 0},
+                                         {"Data", "string", "", "Number of entries.", 0},
+                                         AGE_COLUMN,
+                                         {0}};
 void print_secrets(const json_t *o, json_t *cells)
 {
     cell_name(cells, o);
@@ -355,8 +388,10 @@ const struct column columns_events[] = {
 };
 void print_events(const json_t *o, json_t *cells)
 {
-    const char *last = json_text_at(o, "lastTimestamp", NULL), *first = json_text_at(o, "firstTimestamp", NULL);
-    const char *time = json_text_at(o, "eventTime", NULL), *kind = strna(json_text_at(o, "involvedObject", "kind", NULL));
+    const char *last = json_text_at(o, "lastTimestamp", NULL),
+               *first = json_text_at(o, "firstTimestamp", NULL);
+    const char *time = json_text_at(o, "eventTime", NULL),
+               *kind = strna(json_text_at(o, "involvedObject", "kind", NULL));
     const char *host = json_text_at(o, "source", "host", NULL);
     char *lower = xstrdup(kind);
 
@@ -366,12 +401,17 @@ void print_events(const json_t *o, json_t *cells)
     print_age(last ? last : time, cells);
     cell(cells, json_text_at(o, "type", NULL));
     cell(cells, json_text_at(o, "reason", NULL));
-    cell_take(cells, xasprintf("%s/%s", lower, strna(json_text_at(o, "involvedObject", "name", NULL))), "");
+    cell_take(cells,
+              xasprintf("%s/%s", lower, strna(json_text_at(o, "involvedObject", "name", NULL))),
+              "");
     cell(cells, json_text_at(o, "involvedObject", "fieldPath", NULL));
-    cell_take(cells, xasprintf("%s%s%s", json_text_at(o, "source", "component", NULL)
-                                             ? json_text_at(o, "source", "component", NULL)
-                                             : strna(json_text_at(o, "reportingComponent", NULL)),
-                               host ? ", " : "", strna(host)), "");
+    cell_take(cells,
+              xasprintf("%s%s%s",
+                        json_text_at(o, "source", "component", NULL)
+                            ? json_text_at(o, "source", "component", NULL)
+                            : strna(json_text_at(o, "reportingComponent", NULL)),
+                        host ? ", " : "", strna(host)),
+              "");
     cell(cells, json_text_at(o, "message", NULL));
     print_age(first ? first : time, cells);
     cell_int(cells, json_int_or(o, "count", 1));

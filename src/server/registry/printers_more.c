@@ -12,7 +12,10 @@ static char *shown(struct buf *b, size_t total)
 }
 
 const struct column columns_endpoints[] = {
-    NAME_COLUMN, {"Endpoints", "string", "", "Addresses and ports behind the service.", 0}, AGE_COLUMN, {0}};
+    NAME_COLUMN,
+    {"Endpoints", "string", "", "Addresses and ports behind the service.", 0},
+    AGE_COLUMN,
+    {0}};
 void print_endpoints(const json_t *o, json_t *cells)
 {
     json_t *subset, *address, *port;
@@ -20,12 +23,16 @@ void print_endpoints(const json_t *o, json_t *cells)
     struct buf b;
 
     buf_small(&b);
-    json_array_foreach(json_at(o, "subsets", NULL), i, subset) {
-        json_array_foreach(json_at(subset, "addresses", NULL), k, address) {
-            json_array_foreach(json_at(subset, "ports", NULL), m, port) {
+    json_array_foreach(json_at(o, "subsets", NULL), i, subset)
+    {
+        json_array_foreach(json_at(subset, "addresses", NULL), k, address)
+        {
+            json_array_foreach(json_at(subset, "ports", NULL), m, port)
+            {
                 char text[96];
 
-                (void)snprintf(text, sizeof text, "%s:%d", json_text_or(address, "ip", ""), (int)json_int_or(port, "port", 0));
+                (void)snprintf(text, sizeof text, "%s:%d", json_text_or(address, "ip", ""),
+                               (int)json_int_or(port, "port", 0));
                 if (++total <= ENDPOINTS_SHOWN)
                     join(&b, text);
             }
@@ -52,15 +59,18 @@ void print_endpointslices(const json_t *o, json_t *cells)
 
     buf_small(&ports);
     buf_small(&addresses);
-    json_array_foreach(json_at(o, "ports", NULL), i, v) {
+    json_array_foreach(json_at(o, "ports", NULL), i, v)
+    {
         char text[16];
 
         (void)snprintf(text, sizeof text, "%d", (int)json_int_or(v, "port", 0));
         if (++n <= ENDPOINTS_SHOWN)
             join(&ports, text);
     }
-    json_array_foreach(json_at(o, "endpoints", NULL), i, v) {
-        json_array_foreach(json_at(v, "addresses", NULL), k, address) {
+    json_array_foreach(json_at(o, "endpoints", NULL), i, v)
+    {
+        json_array_foreach(json_at(v, "addresses", NULL), k, address)
+        {
             if (++total <= ENDPOINTS_SHOWN)
                 join(&addresses, strna(json_string_value(address)));
         }
@@ -90,7 +100,8 @@ static void cell_containers(json_t *cells, const json_t *o)
 
     buf_small(&names);
     buf_small(&images);
-    json_array_foreach(json_at(o, "spec", "template", "spec", "containers", NULL), i, c) {
+    json_array_foreach(json_at(o, "spec", "template", "spec", "containers", NULL), i, c)
+    {
         join(&names, json_text_or(c, "name", ""));
         join(&images, json_text_or(c, "image", ""));
     }
@@ -107,7 +118,8 @@ static void cell_selector(json_t *cells, const json_t *o)
 
     buf_small(&b);
     join_labels(&b, json_at(o, "spec", "selector", "matchLabels", NULL));
-    json_array_foreach(json_at(o, "spec", "selector", "matchExpressions", NULL), i, e) {
+    json_array_foreach(json_at(o, "spec", "selector", "matchExpressions", NULL), i, e)
+    {
         const char *op = json_text_or(e, "operator", "");
 
         join(&b, streq(op, "DoesNotExist") ? "!" : "");
@@ -115,7 +127,8 @@ static void cell_selector(json_t *cells, const json_t *o)
         if (streq(op, "Exists") || streq(op, "DoesNotExist"))
             continue;
         (void)buf_add_z(&b, streq(op, "In") ? " in (" : " notin (");
-        json_array_foreach(json_at(e, "values", NULL), k, v) {
+        json_array_foreach(json_at(e, "values", NULL), k, v)
+        {
             (void)buf_printf(&b, "%s%s", k ? "," : "", strna(json_string_value(v)));
         }
         (void)buf_add_char(&b, ')');
@@ -129,8 +142,11 @@ static int64_t status_int(const json_t *o, const char *key)
 }
 
 #define TEMPLATE_COLUMNS                                                                           \
-    {"Containers", "string", "", "Names of the containers.", 1}, {"Images", "string", "", "Their images.", 1},   \
-    {"Selector", "string", "", "Labels of its pods.", 1}
+    {"Containers", "string", "", "Names of the containers.", 1},                                   \
+        {"Images", "string", "", "Their images.", 1},                                              \
+    {                                                                                              \
+        "Selector", "string", "", "Labels of its pods.", 1                                         \
+    }
 
 const struct column columns_daemonsets[] = {
     NAME_COLUMN,
@@ -174,8 +190,10 @@ const struct column columns_deployments[] = {
 void print_deployments(const json_t *o, json_t *cells)
 {
     cell_name(cells, o);
-    cell_take(cells, xasprintf("%lld/%lld", (long long)status_int(o, "readyReplicas"),
-                               (long long)json_int_or(json_at(o, "spec", NULL), "replicas", 0)), "");
+    cell_take(cells,
+              xasprintf("%lld/%lld", (long long)status_int(o, "readyReplicas"),
+                        (long long)json_int_or(json_at(o, "spec", NULL), "replicas", 0)),
+              "");
     cell_int(cells, status_int(o, "updatedReplicas"));
     cell_int(cells, status_int(o, "availableReplicas"));
     cell_age(cells, o);
@@ -221,7 +239,8 @@ void print_csrs(const json_t *o, json_t *cells)
     json_t *c;
     size_t i;
 
-    json_array_foreach(json_at(o, "status", "conditions", NULL), i, c) {
+    json_array_foreach(json_at(o, "status", "conditions", NULL), i, c)
+    {
         approved |= streq(json_text_or(c, "type", ""), "Approved");
         denied |= streq(json_text_or(c, "type", ""), "Denied");
         failed |= streq(json_text_or(c, "type", ""), "Failed");
@@ -233,8 +252,13 @@ void print_csrs(const json_t *o, json_t *cells)
     cell(cells, json_text_at(o, "spec", "signerName", NULL));
     cell(cells, json_text_at(o, "spec", "username", NULL));
     cell(cells, duration);
-    cell_take(cells, xasprintf("%s%s%s", denied ? "Denied" : approved ? "Approved" : "Pending", failed ? ",Failed" : "",
-                               certificate && certificate[0] ? ",Issued" : ""), "Pending");
+    cell_take(cells,
+              xasprintf("%s%s%s",
+                        denied     ? "Denied"
+                        : approved ? "Approved"
+                                   : "Pending",
+                        failed ? ",Failed" : "", certificate && certificate[0] ? ",Issued" : ""),
+              "Pending");
 }
 
 const struct column columns_bindings[] = {
@@ -254,7 +278,8 @@ void print_bindings(const json_t *o, json_t *cells)
 
     for (i = 0; i < 3; i++)
         buf_small(&by_kind[i]);
-    json_array_foreach(json_at(o, "subjects", NULL), i, s) {
+    json_array_foreach(json_at(o, "subjects", NULL), i, s)
+    {
         const char *kind = json_text_or(s, "kind", "");
 
         if (streq(kind, "ServiceAccount")) {
@@ -265,8 +290,10 @@ void print_bindings(const json_t *o, json_t *cells)
         }
     }
     cell_name(cells, o);
-    cell_take(cells, xasprintf("%s/%s", strna(json_text_at(o, "roleRef", "kind", NULL)),
-                               strna(json_text_at(o, "roleRef", "name", NULL))), "");
+    cell_take(cells,
+              xasprintf("%s/%s", strna(json_text_at(o, "roleRef", "kind", NULL)),
+                        strna(json_text_at(o, "roleRef", "name", NULL))),
+              "");
     cell_age(cells, o);
     for (i = 0; i < 3; i++)
         cell_take(cells, buf_take(&by_kind[i]), "");

@@ -22,8 +22,8 @@ static int store_failed(struct api_status *st, struct error *err)
 }
 
 /* raw revision of a stored object, with the object */
-static int load(struct registry *g, const struct resource *r, const char *ns, const char *name, json_t **ret,
-                uint64_t *ret_revision, struct api_status *st)
+static int load(struct registry *g, const struct resource *r, const char *ns, const char *name,
+                json_t **ret, uint64_t *ret_revision, struct api_status *st)
 {
     cleanup_free char *key = resource_key(r, ns, name);
     cleanup_buf struct buf bytes = {.max = OBJECT_BYTES_MAX * 2};
@@ -37,8 +37,8 @@ static int load(struct registry *g, const struct resource *r, const char *ns, co
     return rc < 0 ? store_failed(st, err) : 0;
 }
 
-int registry_get(struct registry *g, const struct resource *r, const char *ns, const char *name, json_t **ret,
-                 struct api_status *st)
+int registry_get(struct registry *g, const struct resource *r, const char *ns, const char *name,
+                 json_t **ret, struct api_status *st)
 {
     uint64_t revision;
 
@@ -61,7 +61,8 @@ static int on_each(const char *key, struct str value, uint64_t revision, void *a
     return e->fn(o, e->arg);
 }
 
-int registry_each(struct registry *g, const struct resource *r, const char *ns, registry_each_fn fn, void *arg)
+int registry_each(struct registry *g, const struct resource *r, const char *ns, registry_each_fn fn,
+                  void *arg)
 {
     cleanup_free char *prefix = resource_key(r, ns, NULL);
     struct each e = {fn, arg};
@@ -74,19 +75,31 @@ static json_t *metadata(json_t *o)
     return json_object_need(o, "metadata");
 }
 
-static int admit(struct registry *g, const struct resource *r, const char *sub, enum admission_op op, json_t *object,
-                 const json_t *old, const struct actor *who, bool dry_run, struct api_status *st)
+static int admit(struct registry *g, const struct resource *r, const char *sub,
+                 enum admission_op op, json_t *object, const json_t *old, const struct actor *who,
+                 bool dry_run, struct api_status *st)
 {
     struct admission_request q = {
-        .op = op, .resource = r->id, .kind = r->kind, .subresource = sub, .ns = meta_namespace(object ? object : old),
-        .name = meta_name(object ? object : old), .user = who->user, .groups = who->groups, .n_groups = who->n_groups,
-        .system = who->system, .dry_run = dry_run, .object = object, .old = old,
+        .op = op,
+        .resource = r->id,
+        .kind = r->kind,
+        .subresource = sub,
+        .ns = meta_namespace(object ? object : old),
+        .name = meta_name(object ? object : old),
+        .user = who->user,
+        .groups = who->groups,
+        .n_groups = who->n_groups,
+        .system = who->system,
+        .dry_run = dry_run,
+        .object = object,
+        .old = old,
     };
     struct admission_failure f = {0};
 
     if (!g->admission)
         return 0;
-    if (admission_mutate(g->admission, &q, &f) == 0 && admission_validate(g->admission, &q, &f) == 0)
+    if (admission_mutate(g->admission, &q, &f) == 0 &&
+        admission_validate(g->admission, &q, &f) == 0)
         return 0;
     status_fini(st);
     st->code = f.code ? f.code : 500;
@@ -97,27 +110,29 @@ static int admit(struct registry *g, const struct resource *r, const char *sub, 
     return -1;
 }
 
-static int write_object(struct registry *g, const struct resource *r, const char *key, json_t *o, uint64_t expect,
-                        struct api_status *st)
+static int write_object(struct registry *g, const struct resource *r, const char *key, json_t *o,
+                        uint64_t expect, struct api_status *st)
 {
     cleanup_buf struct buf bytes = {.max = OBJECT_BYTES_MAX};
     struct error *err = NULL;
     char revision[24];
     int rc;
 
-    (void)snprintf(revision, sizeof revision, "%llu", (unsigned long long)store_next_revision(g->store));
+    (void)snprintf(revision, sizeof revision, "%llu",
+                   (unsigned long long)store_next_revision(g->store));
     json_set_text(metadata(o), "resourceVersion", revision);
     if (json_write(o, &bytes) < 0)
-        return status_set(st, 413, "RequestEntityTooLarge", "%s \"%s\" is larger than %u bytes", status_resource(r),
-                          meta_name(o), OBJECT_BYTES_MAX);
+        return status_set(st, 413, "RequestEntityTooLarge", "%s \"%s\" is larger than %u bytes",
+                          status_resource(r), meta_name(o), OBJECT_BYTES_MAX);
     rc = store_put(g->store, key, buf_str(&bytes), expect, &err);
     if (rc == -EEXIST && !err)
         return status_exists(st, r, meta_name(o));
     if (rc == -ENOENT && !err)
         return status_not_found(st, r, meta_name(o));
     if (rc == -ESTALE && !err)
-        return status_conflict(st, r, meta_name(o), "the object has been modified; please apply your changes to the "
-                                                    "latest version and try again");
+        return status_conflict(st, r, meta_name(o),
+                               "the object has been modified; please apply your changes to the "
+                               "latest version and try again");
     return rc < 0 ? store_failed(st, err) : 0;
 }
 
@@ -132,15 +147,16 @@ static int settle_names(const struct resource *r, const char *ns, json_t *o, str
         return 0;
     }
     if (have[0] && !streq(have, ns))
-        return status_bad(st, "the namespace of the provided object does not match the namespace sent on the request");
+        return status_bad(st, "the namespace of the provided object does not match the namespace "
+                              "sent on the request");
     json_set_text(meta, "namespace", ns);
     return 0;
 }
 
 static void stamp_new(json_t *o)
 {
-    static const char *const dropped[] = {"deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "managedFields",
-                                          "resourceVersion"};
+    static const char *const dropped[] = {"deletionTimestamp", "deletionGracePeriodSeconds",
+                                          "selfLink", "managedFields", "resourceVersion"};
     json_t *meta = metadata(o);
     char uid[UUID_TEXT];
 
@@ -151,15 +167,17 @@ static void stamp_new(json_t *o)
     (void)json_object_set_new(meta, "creationTimestamp", json_now());
 }
 
-/* Status is the server's and the node's to write; nodes bring theirs along, as upstream's strategies have it. */
+/* Status is the server's and the node's to write; nodes bring theirs along, as upstream's
+ * strategies have it. */
 static void drop_status(const struct resource *r, json_t *o)
 {
     if ((r->subs & (SUB_STATUS | SUB_APPROVAL)) && !streq(r->id, "nodes"))
         (void)json_object_del(o, "status");
 }
 
-static int create_once(struct registry *g, const struct resource *r, json_t *o, const struct actor *who,
-                       const struct write_options *w, struct api_status *st)
+static int create_once(struct registry *g, const struct resource *r, json_t *o,
+                       const struct actor *who, const struct write_options *w,
+                       struct api_status *st)
 {
     cleanup_free char *key = NULL;
 
@@ -169,7 +187,8 @@ static int create_once(struct registry *g, const struct resource *r, json_t *o, 
         return -1;
     key = resource_key(r, meta_namespace(o), meta_name(o));
     if (w->dry_run)
-        return store_get(g->store, key, NULL, NULL, NULL) == 0 ? status_exists(st, r, meta_name(o)) : 0;
+        return store_get(g->store, key, NULL, NULL, NULL) == 0 ? status_exists(st, r, meta_name(o))
+                                                               : 0;
     if (write_object(g, r, key, o, STORE_MUST_NOT_EXIST, st) == 0)
         return 0;
     admission_released(g->admission, r->id, o);
@@ -186,8 +205,9 @@ static void generate_name(json_t *o)
     json_set_text(metadata(o), "name", name);
 }
 
-int registry_create(struct registry *g, const struct resource *r, const char *ns, json_t *object, const struct actor *who,
-                    const struct write_options *o, json_t **ret, struct api_status *st)
+int registry_create(struct registry *g, const struct resource *r, const char *ns, json_t *object,
+                    const struct actor *who, const struct write_options *o, json_t **ret,
+                    struct api_status *st)
 {
     cleanup_json json_t *given = object;
     bool generated;
@@ -215,8 +235,14 @@ int registry_create(struct registry *g, const struct resource *r, const char *ns
 /* What a client cannot change: taken over from the old object. */
 static void keep_metadata(json_t *o, const json_t *old)
 {
-    static const char *const kept[] = {"uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds",
-                                       "generation", "name", "namespace", "generateName"};
+    static const char *const kept[] = {"uid",
+                                       "creationTimestamp",
+                                       "deletionTimestamp",
+                                       "deletionGracePeriodSeconds",
+                                       "generation",
+                                       "name",
+                                       "namespace",
+                                       "generateName"};
     json_t *meta = metadata(o), *before = json_object_get(old, "metadata");
 
     for (size_t i = 0; i < ARRAY_LEN(kept); i++) {
@@ -241,7 +267,8 @@ static void take_member(json_t *to, const json_t *from, const char *key)
         (void)json_object_del(to, key);
 }
 
-/* The parts of the new object that this subresource may write, in the old object's frame. Takes object. */
+/* The parts of the new object that this subresource may write, in the old object's frame. Takes
+ * object. */
 static json_t *frame(const struct resource *r, const char *sub, json_t *object, const json_t *old)
 {
     json_t *out;
@@ -250,14 +277,16 @@ static json_t *frame(const struct resource *r, const char *sub, json_t *object, 
         if (r->subs & SUB_STATUS)
             take_member(object, old, "status");
         if (r->subs & SUB_FINALIZE && json_object_get(object, "spec"))
-            take_member(json_object_get(object, "spec"), json_object_get(old, "spec"), "finalizers");
+            take_member(json_object_get(object, "spec"), json_object_get(old, "spec"),
+                        "finalizers");
         return object;
     }
     out = json_deep_copy(old);
     if (streq(sub, "finalize")) {
         take_member(json_object_need(out, "spec"), json_object_get(object, "spec"), "finalizers");
     } else if (streq(sub, "approval")) {
-        take_member(json_object_need(out, "status"), json_object_get(object, "status"), "conditions");
+        take_member(json_object_need(out, "status"), json_object_get(object, "status"),
+                    "conditions");
     } else {
         take_member(out, object, "status");
         take_member(metadata(out), json_object_get(object, "metadata"), "annotations");
@@ -277,7 +306,8 @@ static bool held(const struct resource *r, const json_t *o)
 }
 
 /* Out of the store for good. */
-static int remove_object(struct registry *g, const struct resource *r, json_t *o, uint64_t expect, struct api_status *st)
+static int remove_object(struct registry *g, const struct resource *r, json_t *o, uint64_t expect,
+                         struct api_status *st)
 {
     cleanup_free char *key = resource_key(r, meta_namespace(o), meta_name(o));
     cleanup_buf struct buf bytes = {.max = OBJECT_BYTES_MAX * 2};
@@ -285,14 +315,16 @@ static int remove_object(struct registry *g, const struct resource *r, json_t *o
     char revision[24];
     int rc;
 
-    (void)snprintf(revision, sizeof revision, "%llu", (unsigned long long)store_next_revision(g->store));
+    (void)snprintf(revision, sizeof revision, "%llu",
+                   (unsigned long long)store_next_revision(g->store));
     json_set_text(metadata(o), "resourceVersion", revision);
     (void)json_write(o, &bytes);
     rc = store_delete(g->store, key, buf_str(&bytes), expect, &err);
     if (rc == -ENOENT && !err)
         return status_not_found(st, r, meta_name(o));
     if (rc == -ESTALE && !err)
-        return status_conflict(st, r, meta_name(o), "the object has been modified; please try again");
+        return status_conflict(st, r, meta_name(o),
+                               "the object has been modified; please try again");
     if (rc < 0)
         return store_failed(st, err);
     if (g->admission)
@@ -300,32 +332,36 @@ static int remove_object(struct registry *g, const struct resource *r, json_t *o
     return 0;
 }
 
-static int check_versions(const struct resource *r, const json_t *o, const json_t *old, struct api_status *st)
+static int check_versions(const struct resource *r, const json_t *o, const json_t *old,
+                          struct api_status *st)
 {
     const char *version = meta_version(o), *uid = meta_uid(o);
 
     if (version[0] && !streq(version, meta_version(old)))
-        return status_conflict(st, r, meta_name(old), "the object has been modified; please apply your changes to the "
-                                                      "latest version and try again");
+        return status_conflict(st, r, meta_name(old),
+                               "the object has been modified; please apply your changes to the "
+                               "latest version and try again");
     if (uid[0] && !streq(uid, meta_uid(old))) {
-        cleanup_free char *why = xasprintf("Precondition failed: UID in precondition: %s, UID in object meta: %s", uid,
-                                           meta_uid(old));
+        cleanup_free char *why =
+            xasprintf("Precondition failed: UID in precondition: %s, UID in object meta: %s", uid,
+                      meta_uid(old));
 
         return status_conflict(st, r, meta_name(old), why);
     }
     return 0;
 }
 
-int registry_update(struct registry *g, const struct resource *r, const char *sub, const char *ns, const char *name,
-                    json_t *object, const struct actor *who, const struct write_options *w, json_t **ret,
-                    struct api_status *st)
+int registry_update(struct registry *g, const struct resource *r, const char *sub, const char *ns,
+                    const char *name, json_t *object, const struct actor *who,
+                    const struct write_options *w, json_t **ret, struct api_status *st)
 {
     cleanup_json json_t *old = NULL, *o = object;
     cleanup_free char *key = resource_key(r, ns, name);
     uint64_t revision;
 
     if (meta_name(o)[0] && !streq(meta_name(o), name))
-        return status_bad(st, "the name of the object (%s) does not match the name on the URL (%s)", meta_name(o), name);
+        return status_bad(st, "the name of the object (%s) does not match the name on the URL (%s)",
+                          meta_name(o), name);
     if (settle_names(r, ns, o, st) < 0 || load(g, r, ns, name, &old, &revision, st) < 0)
         return -1;
     if (check_versions(r, o, old, st) < 0)
@@ -339,7 +375,8 @@ int registry_update(struct registry *g, const struct resource *r, const char *su
         *ret = json_incref(o);
         return 0;
     }
-    if (meta_deleting(o) && !held(r, o) && json_int_or(metadata(o), "deletionGracePeriodSeconds", 0) == 0) {
+    if (meta_deleting(o) && !held(r, o) &&
+        json_int_or(metadata(o), "deletionGracePeriodSeconds", 0) == 0) {
         if (remove_object(g, r, o, revision, st) < 0)
             return -1;
     } else if (write_object(g, r, key, o, revision, st) < 0) {
@@ -349,15 +386,17 @@ int registry_update(struct registry *g, const struct resource *r, const char *su
     return 0;
 }
 
-int registry_bind(struct registry *g, const struct resource *r, json_t *pod, const struct actor *who,
-                  const struct write_options *w, json_t **ret, struct api_status *st)
+int registry_bind(struct registry *g, const struct resource *r, json_t *pod,
+                  const struct actor *who, const struct write_options *w, json_t **ret,
+                  struct api_status *st)
 {
     cleanup_json json_t *old = NULL, *o = pod;
     cleanup_free char *key = resource_key(r, meta_namespace(o), meta_name(o));
     uint64_t revision;
 
     (void)who;
-    if (load(g, r, meta_namespace(o), meta_name(o), &old, &revision, st) < 0 || check_versions(r, o, old, st) < 0)
+    if (load(g, r, meta_namespace(o), meta_name(o), &old, &revision, st) < 0 ||
+        check_versions(r, o, old, st) < 0)
         return -1;
     if (!w->dry_run && write_object(g, r, key, o, revision, st) < 0)
         return -1;
@@ -367,9 +406,10 @@ int registry_bind(struct registry *g, const struct resource *r, json_t *pod, con
 
 static json_t *deleted_status(const struct resource *r, const json_t *o)
 {
-    return json_pack("{s:s, s:s, s:{}, s:s, s:{s:s, s:s*, s:s, s:s}}", "kind", "Status", "apiVersion", "v1", "metadata",
-                     "status", "Success", "details", "name", meta_name(o), "group", r->group[0] ? r->group : NULL, "kind",
-                     r->plural, "uid", meta_uid(o));
+    return json_pack("{s:s, s:s, s:{}, s:s, s:{s:s, s:s*, s:s, s:s}}", "kind", "Status",
+                     "apiVersion", "v1", "metadata", "status", "Success", "details", "name",
+                     meta_name(o), "group", r->group[0] ? r->group : NULL, "kind", r->plural, "uid",
+                     meta_uid(o));
 }
 
 /* Seconds a pod may take to end: nothing for one that runs nowhere or has ended. */
@@ -391,7 +431,8 @@ static void add_finalizer(json_t *o, const char *name)
 }
 
 /* Marks for deletion; true when anything changed. */
-static bool mark_deleted(const struct resource *r, json_t *o, int64_t grace, const struct delete_options *d)
+static bool mark_deleted(const struct resource *r, json_t *o, int64_t grace,
+                         const struct delete_options *d)
 {
     bool was = meta_deleting(o);
     json_t *meta = metadata(o);
@@ -402,7 +443,8 @@ static bool mark_deleted(const struct resource *r, json_t *o, int64_t grace, con
         add_finalizer(o, "orphan");
     if (was && grace >= json_int_or(meta, "deletionGracePeriodSeconds", 0))
         return false;
-    (void)json_object_set_new(meta, "deletionTimestamp", json_time((struct wall){wall_now().ns + grace * NSEC_PER_SEC}));
+    (void)json_object_set_new(meta, "deletionTimestamp",
+                              json_time((struct wall){wall_now().ns + grace * NSEC_PER_SEC}));
     json_set_int(meta, "deletionGracePeriodSeconds", grace);
     if (json_object_get(meta, "generation") && !was)
         json_set_int(meta, "generation", json_int_or(meta, "generation", 0) + 1);
@@ -411,8 +453,9 @@ static bool mark_deleted(const struct resource *r, json_t *o, int64_t grace, con
     return true;
 }
 
-int registry_delete(struct registry *g, const struct resource *r, const char *ns, const char *name, const struct actor *who,
-                    const struct delete_options *d, json_t **ret, struct api_status *st)
+int registry_delete(struct registry *g, const struct resource *r, const char *ns, const char *name,
+                    const struct actor *who, const struct delete_options *d, json_t **ret,
+                    struct api_status *st)
 {
     cleanup_json json_t *o = NULL, *wanted = json_object();
     cleanup_free char *key = resource_key(r, ns, name);
@@ -425,10 +468,12 @@ int registry_delete(struct registry *g, const struct resource *r, const char *ns
         json_set_text(metadata(wanted), "uid", d->uid);
     if (d->resource_version)
         json_set_text(metadata(wanted), "resourceVersion", d->resource_version);
-    if (check_versions(r, wanted, o, st) < 0 || admit(g, r, "", ADMISSION_DELETE, NULL, o, who, d->dry_run, st) < 0)
+    if (check_versions(r, wanted, o, st) < 0 ||
+        admit(g, r, "", ADMISSION_DELETE, NULL, o, who, d->dry_run, st) < 0)
         return -1;
     grace = streq(r->id, "pods") ? pod_grace(o, d->grace_s) : 0;
-    if (grace == 0 && !held(r, o) && !streq(d->propagation, "Foreground") && !streq(d->propagation, "Orphan")) {
+    if (grace == 0 && !held(r, o) && !streq(d->propagation, "Foreground") &&
+        !streq(d->propagation, "Orphan")) {
         if (!d->dry_run && remove_object(g, r, o, revision, st) < 0)
             return -1;
         *ret = deleted_status(r, o);

@@ -1,7 +1,7 @@
 /*
- * Objects with the rules of the API: metadata, resourceVersion conflicts, admission, subresources, deletion with grace
- * and finalizers. What HTTP handlers and, through struct cluster, the controllers call. Objects are in the storage
- * version of their resource.
+ * Objects with the rules of the API: metadata, resourceVersion conflicts, admission, subresources,
+ * deletion with grace and finalizers. What HTTP handlers and, through struct cluster, the
+ * controllers call. Objects are in the storage version of their resource.
  */
 #pragma once
 #include "server/controllers/cluster.h"
@@ -33,21 +33,28 @@ struct delete_options {
 #define OBJECT_BYTES_MAX (3u << 20)
 void registry_init(struct registry *g, struct store *store);
 /* All return 0, or -1 with st set. Objects returned are new references. */
-int registry_get(struct registry *g, const struct resource *r, const char *ns, const char *name, json_t **ret,
-                 struct api_status *st);
+int registry_get(struct registry *g, const struct resource *r, const char *ns, const char *name,
+                 json_t **ret, struct api_status *st);
 /* Takes object, also on failure. */
-int registry_create(struct registry *g, const struct resource *r, const char *ns, json_t *object, const struct actor *who,
-                    const struct write_options *o, json_t **ret, struct api_status *st);
-/* Takes object. sub is "" or a subresource. An object without resourceVersion replaces whatever is there. */
-int registry_update(struct registry *g, const struct resource *r, const char *sub, const char *ns, const char *name,
-                    json_t *object, const struct actor *who, const struct write_options *o, json_t **ret,
+int registry_create(struct registry *g, const struct resource *r, const char *ns, json_t *object,
+                    const struct actor *who, const struct write_options *o, json_t **ret,
                     struct api_status *st);
-/* Stores a pod with its node and PodScheduled condition set: what a binding does past the rules of an update. Takes pod. */
-int registry_bind(struct registry *g, const struct resource *r, json_t *pod, const struct actor *who,
-                  const struct write_options *o, json_t **ret, struct api_status *st);
-/* *ret: the object as it is now when it lives on (grace, finalizers), a Status of success when it is gone. */
-int registry_delete(struct registry *g, const struct resource *r, const char *ns, const char *name, const struct actor *who,
-                    const struct delete_options *o, json_t **ret, struct api_status *st);
+/* Takes object. sub is "" or a subresource. An object without resourceVersion replaces whatever is
+ * there. */
+int registry_update(struct registry *g, const struct resource *r, const char *sub, const char *ns,
+                    const char *name, json_t *object, const struct actor *who,
+                    const struct write_options *o, json_t **ret, struct api_status *st);
+/* Stores a pod with its node and PodScheduled condition set: what a binding does past the rules of
+ * an update. Takes pod. */
+int registry_bind(struct registry *g, const struct resource *r, json_t *pod,
+                  const struct actor *who, const struct write_options *o, json_t **ret,
+                  struct api_status *st);
+/* *ret: the object as it is now when it lives on (grace, finalizers), a Status of success when it
+ * is gone. */
+int registry_delete(struct registry *g, const struct resource *r, const char *ns, const char *name,
+                    const struct actor *who, const struct delete_options *o, json_t **ret,
+                    struct api_status *st);
 /* Every object, parsed, below a namespace ("" or NULL: all). fn owns nothing. */
 typedef int (*registry_each_fn)(json_t *object, void *arg);
-int registry_each(struct registry *g, const struct resource *r, const char *ns, registry_each_fn fn, void *arg);
+int registry_each(struct registry *g, const struct resource *r, const char *ns, registry_each_fn fn,
+                  void *arg);

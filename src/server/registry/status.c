@@ -43,15 +43,16 @@ void status_fini(struct api_status *st)
 
 json_t *status_object(const struct api_status *st)
 {
-    json_t *o = json_pack("{s:s, s:s, s:{}, s:s, s:s*, s:s, s:O*, s:i}", "kind", "Status", "apiVersion", "v1",
-                          "metadata", "status", "Failure", "message", st->message, "reason", st->reason, "details",
-                          st->details, "code", st->code);
+    json_t *o =
+        json_pack("{s:s, s:s, s:{}, s:s, s:s*, s:s, s:O*, s:i}", "kind", "Status", "apiVersion",
+                  "v1", "metadata", "status", "Failure", "message", st->message, "reason",
+                  st->reason, "details", st->details, "code", st->code);
 
     if (o)
         return o;
     /* the message was not valid UTF-8 */
-    return json_pack("{s:s, s:s, s:{}, s:s, s:s, s:i}", "kind", "Status", "apiVersion", "v1", "metadata", "status",
-                     "Failure", "reason", st->reason, "code", st->code);
+    return json_pack("{s:s, s:s, s:{}, s:s, s:s, s:i}", "kind", "Status", "apiVersion", "v1",
+                     "metadata", "status", "Failure", "reason", st->reason, "code", st->code);
 }
 
 const char *status_resource(const struct resource *r)
@@ -61,8 +62,8 @@ const char *status_resource(const struct resource *r)
 
 static json_t *details_of(const struct resource *r, const char *name)
 {
-    return json_pack("{s:s, s:s*, s:s}", "name", name ? name : "", "group", r->group[0] ? r->group : NULL, "kind",
-                     r->plural);
+    return json_pack("{s:s, s:s*, s:s}", "name", name ? name : "", "group",
+                     r->group[0] ? r->group : NULL, "kind", r->plural);
 }
 
 int status_not_found(struct api_status *st, const struct resource *r, const char *name)
@@ -74,14 +75,17 @@ int status_not_found(struct api_status *st, const struct resource *r, const char
 
 int status_exists(struct api_status *st, const struct resource *r, const char *name)
 {
-    (void)status_set(st, 409, "AlreadyExists", "%s \"%s\" already exists", status_resource(r), name);
+    (void)status_set(st, 409, "AlreadyExists", "%s \"%s\" already exists", status_resource(r),
+                     name);
     st->details = details_of(r, name);
     return -1;
 }
 
-int status_conflict(struct api_status *st, const struct resource *r, const char *name, const char *why)
+int status_conflict(struct api_status *st, const struct resource *r, const char *name,
+                    const char *why)
 {
-    (void)status_set(st, 409, "Conflict", "Operation cannot be fulfilled on %s \"%s\": %s", status_resource(r), name, why);
+    (void)status_set(st, 409, "Conflict", "Operation cannot be fulfilled on %s \"%s\": %s",
+                     status_resource(r), name, why);
     st->details = details_of(r, name);
     return -1;
 }

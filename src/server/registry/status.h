@@ -1,4 +1,5 @@
-/* What an API call answers when it fails: the fields of a metav1.Status, with upstream's wording. */
+/* What an API call answers when it fails: the fields of a metav1.Status, with upstream's wording.
+ */
 #pragma once
 #include <jansson.h>
 #include <stdbool.h>
@@ -17,7 +18,8 @@ void status_fini(struct api_status *st);
 json_t *status_object(const struct api_status *st);
 int status_not_found(struct api_status *st, const struct resource *r, const char *name);
 int status_exists(struct api_status *st, const struct resource *r, const char *name);
-int status_conflict(struct api_status *st, const struct resource *r, const char *name, const char *why);
+int status_conflict(struct api_status *st, const struct resource *r, const char *name,
+                    const char *why);
 int status_bad(struct api_status *st, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* "pods" or "daemonsets.apps", as messages name a resource. */
 const char *status_resource(const struct resource *r);

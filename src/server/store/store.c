@@ -5,14 +5,27 @@
 #include <sqlite3.h>
 #include <stdlib.h>
 
-enum statement { SQL_GET, SQL_PUT, SQL_DELETE, SQL_REVISION, SQL_LIST, SQL_COUNT, SQL_BEGIN, SQL_COMMIT, SQL_ROLLBACK, SQL_MAX };
+enum statement {
+    SQL_GET,
+    SQL_PUT,
+    SQL_DELETE,
+    SQL_REVISION,
+    SQL_LIST,
+    SQL_COUNT,
+    SQL_BEGIN,
+    SQL_COMMIT,
+    SQL_ROLLBACK,
+    SQL_MAX
+};
 static const char *const sql[SQL_MAX] = {
     [SQL_GET] = "SELECT value, revision FROM objects WHERE key = ?1",
     [SQL_PUT] = ("INSERT INTO objects(key, value, revision) VALUES(?1, ?2, ?3) "
                  "ON CONFLICT(key) DO UPDATE SET value = ?2, revision = ?3"),
     [SQL_DELETE] = "DELETE FROM objects WHERE key = ?1",
-    [SQL_REVISION] = "INSERT INTO meta(name, value) VALUES('revision', ?1) ON CONFLICT(name) DO UPDATE SET value = ?1",
-    [SQL_LIST] = "SELECT key, value, revision FROM objects WHERE key > ?1 AND key < ?2 ORDER BY key LIMIT ?3",
+    [SQL_REVISION] = "INSERT INTO meta(name, value) VALUES('revision', ?1) ON CONFLICT(name) DO "
+                     "UPDATE SET value = ?1",
+    [SQL_LIST] = "SELECT key, value, revision FROM objects WHERE key > ?1 AND key < ?2 ORDER BY "
+                 "key LIMIT ?3",
     [SQL_COUNT] = "SELECT count(*) FROM objects WHERE key > ?1 AND key < ?2",
     [SQL_BEGIN] = "BEGIN IMMEDIATE",
     [SQL_COMMIT] = "COMMIT",
@@ -38,23 +51,29 @@ static int fail(struct store *s, const char *what, struct error **err)
 {
     int code = sqlite3_errcode(s->db);
 
-    return error_set(err, code == SQLITE_FULL ? ENOSPC : code == SQLITE_BUSY ? EBUSY : EIO, "store: %s: %s", what,
-                     sqlite3_errmsg(s->db));
+    return error_set(err,
+                     code == SQLITE_FULL   ? ENOSPC
+                     : code == SQLITE_BUSY ? EBUSY
+                                           : EIO,
+                     "store: %s: %s", what, sqlite3_errmsg(s->db));
 }
 
 static int prepare(struct store *s, struct error **err)
 {
-    static const char schema[] =
-        "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-512; PRAGMA temp_store=MEMORY;"
-        "PRAGMA wal_autocheckpoint=512; PRAGMA journal_size_limit=4194304;"
-        "CREATE TABLE IF NOT EXISTS objects(key TEXT PRIMARY KEY, value BLOB NOT NULL, revision INTEGER NOT NULL) "
-        "WITHOUT ROWID;"
-        "CREATE TABLE IF NOT EXISTS meta(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;";
+    static const char schema[] = "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA "
+                                 "cache_size=-512; PRAGMA temp_store=MEMORY;"
+                                 "PRAGMA wal_autocheckpoint=512; PRAGMA journal_size_limit=4194304;"
+                                 "CREATE TABLE IF NOT EXISTS objects(key TEXT PRIMARY KEY, value "
+                                 "BLOB NOT NULL, revision INTEGER NOT NULL) "
+                                 "WITHOUT ROWID;"
+                                 "CREATE TABLE IF NOT EXISTS meta(name TEXT PRIMARY KEY, value "
+                                 "INTEGER NOT NULL) WITHOUT ROWID;";
 
     if (sqlite3_exec(s->db, schema, NULL, NULL, NULL) != SQLITE_OK)
         return fail(s, "open", err);
     for (int i = 0; i < SQL_MAX; i++)
-        if (sqlite3_prepare_v3(s->db, sql[i], -1, SQLITE_PREPARE_PERSISTENT, &s->statements[i], NULL) != SQLITE_OK)
+        if (sqlite3_prepare_v3(s->db, sql[i], -1, SQLITE_PREPARE_PERSISTENT, &s->statements[i],
+                               NULL) != SQLITE_OK)
             return fail(s, "prepare", err);
     return 0;
 }
@@ -64,7 +83,8 @@ static int read_revision(struct store *s, struct error **err)
     sqlite3_stmt *q;
     int r = 0;
 
-    if (sqlite3_prepare_v2(s->db, "SELECT value FROM meta WHERE name = 'revision'", -1, &q, NULL) != SQLITE_OK)
+    if (sqlite3_prepare_v2(s->db, "SELECT value FROM meta WHERE name = 'revision'", -1, &q, NULL) !=
+        SQLITE_OK)
         return fail(s, "read revision", err);
     switch (sqlite3_step(q)) {
     case SQLITE_ROW:
@@ -88,8 +108,11 @@ int store_open(const char *path, struct store **ret, struct error **err)
 
     list_init(&s->watches);
     s->history = xcalloc(STORE_HISTORY_EVENTS, sizeof *s->history);
-    if (sqlite3_open_v2(path, &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK) {
-        r = error_set(err, EIO, "store: open %s: %s", path, s->db ? sqlite3_errmsg(s->db) : "out of memory");
+    if (sqlite3_open_v2(path, &s->db,
+                        SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX,
+                        NULL) != SQLITE_OK) {
+        r = error_set(err, EIO, "store: open %s: %s", path,
+                      s->db ? sqlite3_errmsg(s->db) : "out of memory");
     } else {
         (void)sqlite3_busy_timeout(s->db, 1000);
         r = prepare(s, err);
@@ -154,7 +177,8 @@ static int run(struct store *s, enum statement id, struct error **err)
     return code == SQLITE_DONE ? 0 : fail(s, "write", err);
 }
 
-int store_get(struct store *s, const char *key, struct buf *ret, uint64_t *ret_revision, struct error **err)
+int store_get(struct store *s, const char *key, struct buf *ret, uint64_t *ret_revision,
+              struct error **err)
 {
     sqlite3_stmt *q = use(s, SQL_GET);
     int r = 0;
@@ -182,7 +206,8 @@ static struct str own(struct str v)
     return (struct str){v.n ? str_dup(v) : NULL, v.n};
 }
 
-static void remember(struct store *s, enum store_change change, const char *key, struct str value, struct str previous)
+static void remember(struct store *s, enum store_change change, const char *key, struct str value,
+                     struct str previous)
 {
     struct remembered *m;
 
@@ -204,7 +229,8 @@ static void remember(struct store *s, enum store_change change, const char *key,
     list_remove(&s->cursor);
 }
 
-static int write_row(struct store *s, enum statement id, const char *key, struct str value, struct error **err)
+static int write_row(struct store *s, enum statement id, const char *key, struct str value,
+                     struct error **err)
 {
     sqlite3_stmt *q = use(s, id), *rev = use(s, SQL_REVISION);
     int r;
@@ -242,7 +268,8 @@ static int check_expected(bool exists, uint64_t have, uint64_t expect)
     return have == expect ? 0 : -ESTALE;
 }
 
-int store_put(struct store *s, const char *key, struct str value, uint64_t expect, struct error **err)
+int store_put(struct store *s, const char *key, struct str value, uint64_t expect,
+              struct error **err)
 {
     cleanup_buf struct buf old = {.max = BUF_UNBOUNDED};
     uint64_t have = 0;
@@ -255,11 +282,13 @@ int store_put(struct store *s, const char *key, struct str value, uint64_t expec
     if (r == 0)
         r = write_row(s, SQL_PUT, key, value, err);
     if (r == 0)
-        remember(s, exists ? STORE_MODIFIED : STORE_ADDED, key, value, exists ? buf_str(&old) : STR_NULL);
+        remember(s, exists ? STORE_MODIFIED : STORE_ADDED, key, value,
+                 exists ? buf_str(&old) : STR_NULL);
     return r;
 }
 
-int store_delete(struct store *s, const char *key, struct str last_value, uint64_t expect, struct error **err)
+int store_delete(struct store *s, const char *key, struct str last_value, uint64_t expect,
+                 struct error **err)
 {
     cleanup_buf struct buf old = {.max = BUF_UNBOUNDED};
     uint64_t have = 0;
@@ -285,8 +314,8 @@ static void bind_range(sqlite3_stmt *q, const char *prefix, const char *after, s
     (void)sqlite3_bind_text(q, 2, end->p, -1, SQLITE_TRANSIENT);
 }
 
-int store_list(struct store *s, const char *prefix, const char *after, size_t limit, store_list_fn fn, void *arg,
-               struct error **err)
+int store_list(struct store *s, const char *prefix, const char *after, size_t limit,
+               store_list_fn fn, void *arg, struct error **err)
 {
     cleanup_buf struct buf end = {0};
     sqlite3_stmt *q;
@@ -307,7 +336,8 @@ int store_list(struct store *s, const char *prefix, const char *after, size_t li
     return r;
 }
 
-int store_count(struct store *s, const char *prefix, const char *after, uint64_t *ret, struct error **err)
+int store_count(struct store *s, const char *prefix, const char *after, uint64_t *ret,
+                struct error **err)
 {
     cleanup_buf struct buf end = {0};
     sqlite3_stmt *q = use(s, SQL_COUNT);
@@ -332,7 +362,8 @@ void store_watch_stop(struct store_watch *w)
     list_remove(&w->link);
 }
 
-int store_replay(struct store *s, uint64_t after, void (*fn)(const struct store_event *e, void *arg), void *arg)
+int store_replay(struct store *s, uint64_t after,
+                 void (*fn)(const struct store_event *e, void *arg), void *arg)
 {
     if (after < s->forgotten)
         return -ESTALE;

@@ -10,7 +10,8 @@ static void note(struct store_watch *w, const struct store_event *e)
 {
     size_t n = strlen(seen);
     (void)w;
-    (void)snprintf(seen + n, sizeof seen - n, "%c %s %.*s<%.*s @%d;", "AMD"[e->change], e->key, STR_FMT(e->value), STR_FMT(e->previous), (int)e->revision);
+    (void)snprintf(seen + n, sizeof seen - n, "%c %s %.*s<%.*s @%d;", "AMD"[e->change], e -> key,
+                   STR_FMT(e->value), STR_FMT(e->previous), (int)e -> revision);
 }
 static void replayed(const struct store_event *e, void *arg)
 {
