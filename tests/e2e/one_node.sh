@@ -89,6 +89,8 @@ expect "client pod deleted" kubectl delete pod client --grace-period=1 --timeout
 expect "down" "$SKIFF" down
 expect "down twice is harmless" "$SKIFF" down
 expect_text "up with an existing data directory" "is Ready after" "$SKIFF" up
+quiet() { ! grep -E ' E | cannot be set|Sanitizer|runtime error' /var/lib/skiff/log/agent.log; }
+expect "nothing in the agent's log is an error" quiet
 expect "reset" "$SKIFF" reset --yes
 after=$(machine_state)
 if [ "$before" = "$after" ]; then ok "machine is as it was found"; else

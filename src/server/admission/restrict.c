@@ -48,6 +48,14 @@ static int restrict_pod(const struct admission_request *r, struct admission_fail
     return 0;
 }
 
+/* None and an empty list are the same. */
+static bool taints_differ(const json_t *a, const json_t *b)
+{
+    json_t *x = json_at(a, "spec", "taints", NULL), *y = json_at(b, "spec", "taints", NULL);
+
+    return (json_array_size(x) || json_array_size(y)) && !json_equal(x, y);
+}
+
 int restrict_node(const struct admission_request *r, struct admission_failure *f)
 {
     const char *node = requesting_node(r), *name = meta_name(subject_of(r));
@@ -59,8 +67,7 @@ int restrict_node(const struct admission_request *r, struct admission_failure *f
     if (streq(r->resource, "nodes") && !streq(name, node))
         return fail_forbidden(r, f, "node \"%s\" is not allowed to modify node \"%s\"", node, name);
     if (streq(r->resource, "nodes") && r->op == ADMISSION_UPDATE && !*strna(r->subresource) &&
-        !json_equal(json_at(r->object, "spec", "taints", NULL),
-                    json_at(r->old, "spec", "taints", NULL)))
+        taints_differ(r->object, r->old))
         return fail_forbidden(r, f, "node \"%s\" is not allowed to modify taints", node);
     if (streq(r->resource, "leases.coordination.k8s.io") && streq(r->ns, "kube-node-lease") &&
         !streq(name, node))
