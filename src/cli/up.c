@@ -24,7 +24,7 @@ struct up {
     int64_t timeout_ns;
     struct mono deadline;
     struct wall began;
-    bool started_now; /* false: a supervisor ran already */
+    bool started_now; /* false: the kubelet ran already, perhaps without a supervisor */
     struct error **err;
 };
 
@@ -214,7 +214,7 @@ static int up_start(struct up *u)
     pid_t running = supervise_running(&u->layout);
 
     u->began = wall_now();
-    u->started_now = running == 0;
+    u->started_now = supervise_role_pid(&u->layout, ROLE_AGENT) == 0;
     return running ? 0 : supervise_spawn(&u->layout, u->err);
 }
 
