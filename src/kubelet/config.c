@@ -30,6 +30,7 @@ void kubelet_config_init(struct kubelet_config *c)
         .file_check_frequency_ns = 20 * NSEC_PER_SEC,
         .runtime_request_timeout_ns = 120 * NSEC_PER_SEC,
         .crash_loop_max_ns = 300 * NSEC_PER_SEC,
+        .log_max_files = 5,
         .image_gc_high_percent = 85,
         .image_gc_low_percent = 80,
         .image_minimum_gc_age_ns = 120 * NSEC_PER_SEC,
@@ -46,6 +47,7 @@ void kubelet_config_init(struct kubelet_config *c)
     c->cluster_domain = xstrdup("");
     c->resolv_conf = xstrdup("/etc/resolv.conf");
     c->cgroup_driver = xstrdup("cgroupfs");
+    c->log_max_size = xstrdup("10Mi");
 }
 
 void kubelet_config_fini(struct kubelet_config *c)
@@ -59,7 +61,7 @@ void kubelet_config_fini(struct kubelet_config *c)
         &c->tls_key_file,     &c->client_ca_file,  &c->authorization_mode,
         &c->cluster_domain,   &c->resolv_conf,     &c->cgroup_root,
         &c->cgroup_driver,    &c->reserved_cpu,    &c->reserved_memory,
-        &c->reserved_storage, &c->provider_id,
+        &c->reserved_storage, &c->provider_id,     &c->log_max_size,
     };
 
     for (size_t i = 0; i < ARRAY_LEN(texts); i++)
@@ -259,6 +261,10 @@ int kubelet_config_check(const struct kubelet_config *c, struct error **err)
     if (!streq(c->cgroup_driver, "cgroupfs"))
         return error_set(err, EINVAL, "cgroup driver \"%s\" is not served: it is cgroupfs",
                          strna(c->cgroup_driver));
+    if (quantity_value_or(c->log_max_size, 0) <= 0)
+        return error_set(err, EINVAL,
+                         "containerLogMaxSize \"%s\" is not a quantity above 0, such as 10Mi",
+                         c->log_max_size);
     if (c->image_gc_low_percent >= c->image_gc_high_percent)
         return error_set(
             err, EINVAL,

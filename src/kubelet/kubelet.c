@@ -6,6 +6,7 @@
 #include "kubelet/env.h"
 #include "kubelet/image.h"
 #include "kubelet/image_gc.h"
+#include "kubelet/log_rotate.h"
 #include "kubelet/node.h"
 #include "kubelet/orphans.h"
 #include "kubelet/pod.h"
@@ -194,6 +195,7 @@ int kubelet_start(struct loop *l, const struct kubelet_config *cfg, struct kubel
     if (!k->file_synced)
         k->source_file = source_file_start(k, cfg->static_pod_path);
     k->image_gc = image_gc_start(k);
+    k->log_rotator = log_rotator_start(k);
     loop_timer_start(l, &k->housekeeping, HOUSEKEEPING_MS, on_housekeeping);
     log_info("kubelet", "started", "node", k->node_name, "engine", cfg->runtime_endpoint, "api",
              k->api_wanted ? "yes" : "no, static pods only", NULL);
@@ -227,6 +229,7 @@ void kubelet_stop(struct kubelet *k)
     source_api_stop(k->source_api);
     service_env_stop(k->services);
     image_gc_stop(k->image_gc);
+    log_rotator_stop(k->log_rotator);
     observer_stop(k);
     pods_free(k);
     refs_free(k->refs);

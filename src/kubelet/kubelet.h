@@ -39,6 +39,8 @@ struct kubelet_config { /* strings are owned; kubelet_config_init gives upstream
     int64_t max_pods, pods_per_core, pod_pids_limit, max_parallel_image_pulls;
     int64_t sync_frequency_ns, file_check_frequency_ns, runtime_request_timeout_ns,
         crash_loop_max_ns;
+    char *log_max_size;    /* quantity, "10Mi" */
+    int64_t log_max_files; /* 5; the log itself counts */
     int64_t image_gc_high_percent, image_gc_low_percent, image_minimum_gc_age_ns;
     char *reserved_cpu, *reserved_memory, *reserved_storage; /* system and kube reserved, summed */
     char *provider_id;

@@ -203,6 +203,7 @@ struct kubelet {
     bool stopping;
     struct list dead; /* pods to free at the end of the turn */
     struct loop_defer reap;
+    struct log_rotator *log_rotator;
     struct loop_timer housekeeping;
     struct grpc_call *version_call;
     bool told_ready;
